@@ -1,0 +1,51 @@
+"""When what Kubernetes shows can be believed again after all hosts died."""
+
+from __future__ import annotations
+
+import pytest
+
+from tools import settling
+
+BEFORE, AFTER = "2026-01-01T00:00:00.000000Z", "2026-01-01T00:02:00.000000Z"
+DIED = settling.seconds("2026-01-01T00:01:00Z")
+
+
+def thing(name: str, spec: dict | None = None, **metadata: str) -> dict:
+    return {"metadata": {"name": name, **metadata}, "spec": spec or {}}
+
+
+NODE = thing("a")
+FRESH, OLD = thing("a", {"renewTime": AFTER}), thing("a", {"renewTime": BEFORE})
+THERE, ELSEWHERE, WAITS = thing("p", {"nodeName": "a"}), thing("p", {"nodeName": "b"}), thing("p")
+ENDS = thing("p", {"nodeName": "a"}, deletionTimestamp=AFTER)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "leases", "pods", "stale"),
+    [
+        pytest.param([], [], [], [], id="nothing"),
+        pytest.param([NODE], [FRESH], [THERE, WAITS], [], id="a node that has spoken since"),
+        pytest.param([NODE], [OLD], [THERE], ["node a"], id="a node as it was before"),
+        pytest.param([NODE], [], [], ["node a"], id="a node without a lease"),
+        pytest.param([], [OLD], [], [], id="a lease that outlived its node"),
+        pytest.param([NODE], [FRESH], [ELSEWHERE], ["pod p"], id="a pod without its node"),
+        pytest.param([NODE], [FRESH], [ENDS], ["pod p"], id="a pod that ends"),
+    ],
+)
+def test_what_is_shown_is_believed_when_it_is_newer(nodes, leases, pods, stale) -> None:
+    things = {"nodes": nodes, "leases": leases, "pods": pods}
+
+    assert settling.stale_things(things, DIED) == stale
+
+
+def test_an_api_server_that_does_not_answer_is_waited_for() -> None:
+    assert settling.stale_things(None, DIED) == ["the API server"]
+
+
+def test_waiting_ends_with_words_about_what_is_missing(monkeypatch, capsys) -> None:
+    things = {"nodes": [NODE], "leases": [OLD], "pods": []}
+    monkeypatch.setattr(settling, "read_things", lambda _: things)
+    monkeypatch.setattr(settling, "LIMIT_SECONDS", 0)
+    settling.settle("local", DIED)
+
+    assert "Not settled after 0 s: node a" in capsys.readouterr().err

@@ -1,0 +1,374 @@
+"""Stacks: Pulumi's environment, the salt, locks of killed updates, labs that are gone."""
+
+import json
+import os
+import socket
+import subprocess
+
+import pytest
+
+from tools import engine, labs, places, plugins, progress, salt, setup, stack, state
+from tools.errors import ToolsError
+
+SETTINGS = "config:\n  kubernetes-mesos:cluster:   # ours\n    hosts:\n      on: lab\n"
+SALTED = SETTINGS.replace("   #", " #") + "encryptionsalt: v1:a=:b\n"
+
+
+@pytest.fixture
+def operator(tmp_path, monkeypatch):
+    """A machine of its own: home, cache, state and a checkout with one stack."""
+    for name in [n for n in os.environ if n.startswith(("PULUMI_", "XDG_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("KUBERNETES_MESOS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("KUBERNETES_MESOS_STATE", str(tmp_path / "state"))
+    monkeypatch.setattr(places, "ROOT", tmp_path / "checkout")
+    monkeypatch.setattr(plugins, "decided", lambda: {"command": "real"})
+    (tmp_path / "checkout/stacks").mkdir(parents=True)
+    (tmp_path / "checkout/stacks/Pulumi.local.yaml").write_text(SETTINGS)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"KUBERNETES_MESOS_CACHE": "/c"}, "/c"),
+        ({"XDG_CACHE_HOME": "/x"}, "/x/kubernetes-mesos"),
+        ({"KUBERNETES_MESOS_CACHE": "/c", "XDG_CACHE_HOME": "/x"}, "/c"),
+        ({"HOME": "/h"}, None),
+    ],
+)
+def test_the_cache_is_where_the_operator_wants_it(environment, expected, operator):
+    expected = expected or str(operator / ".cache/kubernetes-mesos")
+
+    assert str(places.cache(environment)) == expected
+
+
+def test_two_checkouts_have_states_of_their_own(tmp_path):
+    assert places.clone_id(tmp_path / "a") != places.clone_id(tmp_path / "b")
+
+
+def test_without_a_backend_of_their_own_the_operator_gets_a_local_one(operator):
+    added = engine.additions("local")
+
+    assert added["PULUMI_BACKEND_URL"] == f"file://{places.backend()}"
+    assert places.backend().is_dir()
+    passphrase = operator / "state/passphrase"
+    assert added["PULUMI_CONFIG_PASSPHRASE_FILE"] == str(passphrase)
+    assert passphrase.stat().st_mode & 0o777 == 0o600
+    assert len(passphrase.read_text()) > 30
+    assert "PULUMI_HOME" not in added
+
+
+def test_the_passphrase_is_made_once(operator):
+    first = engine.passphrase_file().read_text()
+
+    assert engine.passphrase_file().read_text() == first
+
+
+def test_a_passphrase_of_the_operators_own_is_respected(operator, monkeypatch):
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "mine")
+
+    assert "PULUMI_CONFIG_PASSPHRASE_FILE" not in engine.additions("local")
+
+
+@pytest.mark.parametrize("how", ["named", "logged in"])
+def test_a_backend_of_the_operators_own_is_respected(operator, monkeypatch, how):
+    if how == "named":
+        monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://bucket")
+    else:
+        (operator / ".pulumi").mkdir()
+        credentials = {"current": "https://api.pulumi.com", "accounts": {}}
+        (operator / ".pulumi/credentials.json").write_text(json.dumps(credentials))
+
+    added = engine.additions("local")
+
+    ours = ("PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE_FILE", "PULUMI_HOME")
+    assert not [name for name in ours if name in added]
+
+
+def test_stand_ins_keep_out_of_the_operators_pulumi_home(operator, monkeypatch):
+    monkeypatch.setattr(plugins, "decided", lambda: {"command": "stand-in"})
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://bucket")
+
+    added = engine.additions("local")
+
+    assert added["PULUMI_HOME"] == str(plugins.HOME)
+    assert added["PULUMI_CREDENTIALS_PATH"] == str(operator / ".pulumi")
+
+
+def test_the_environment_may_be_asked_for_inside_itself(operator, monkeypatch):
+    first = engine.additions("local")
+    for name, value in first.items():
+        monkeypatch.setenv(name, value)
+
+    assert engine.additions("local") == first
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "left"),
+    [
+        (SETTINGS, SALTED, SETTINGS),
+        (SETTINGS, SETTINGS, None),
+        (SETTINGS, SALTED.replace("lab", "aws"), SALTED.replace("lab", "aws").rpartition("enc")[0]),
+        (SETTINGS, SALTED + "  x:\n    secure: v1:c\n", None),
+        (SALTED, SALTED, SALTED.rpartition("enc")[0]),
+    ],
+    ids=["salted", "untouched", "edited meanwhile", "with a secret", "salted before"],
+)
+def test_the_salt_stays_out_of_settings_that_need_none(before, after, left):
+    assert salt.without_salt(before, after) == left
+
+
+def lock(pid, hostname=None):
+    return {
+        "pid": pid,
+        "username": "root",
+        "hostname": hostname or socket.gethostname(),
+        "timestamp": "2026-01-02T03:04:05.678Z",
+    }
+
+
+def process(proc, pid, name, state="S"):
+    (proc / str(pid)).mkdir(parents=True)
+    (proc / str(pid) / "stat").write_text(f"{pid} ({name}) {state} 1 {pid} {pid} 0 -1\n")
+
+
+def test_a_lock_is_dead_when_its_process_is(tmp_path):
+    process(tmp_path, 10, "pulumi")
+    process(tmp_path, 11, "bash")
+    process(tmp_path, 13, "pulumi", "Z")
+
+    assert state.is_alive(lock(10), tmp_path)
+    assert not state.is_alive(lock(13), tmp_path)  # it has ended, nobody has asked yet
+    assert not state.is_alive(lock(11), tmp_path)  # the number went to another program
+    assert not state.is_alive(lock(12), tmp_path)
+
+
+def test_nobody_can_tell_whether_a_lock_of_another_machine_is_dead(tmp_path):
+    assert state.is_alive(lock(12, "elsewhere"), tmp_path)
+
+
+@pytest.fixture
+def locks(operator, monkeypatch):
+    """The directory of the locks of stack local, and the commands that pulumi was given."""
+    directory = places.backend() / ".pulumi/locks/organization/kubernetes-mesos/local"
+    directory.mkdir(parents=True)
+    ran = []
+    monkeypatch.setattr(state, "pulumi", lambda stack, *words, **_: ran.append(words))
+    return directory, ran
+
+
+def test_the_lock_of_a_killed_update_is_released(locks, capsys):
+    directory, ran = locks
+    state.release_dead_locks("local")
+    assert ran == []
+
+    (directory / "a.json").write_text(json.dumps(lock(2**22 + 1)))
+    state.release_dead_locks("local")
+    assert ran == [("cancel", "--yes")]
+    assert "was killed; its lock is released" in capsys.readouterr().err
+
+
+def test_the_lock_of_a_running_update_is_not_touched(locks, monkeypatch):
+    directory, ran = locks
+    monkeypatch.setattr(state, "is_alive", lambda _: True)
+    (directory / "a.json").write_text(json.dumps(lock(77)))
+
+    with pytest.raises(ToolsError, match="being updated by process 77 of root on"):
+        state.release_dead_locks("local")
+    assert ran == []
+
+
+def test_a_stack_without_settings_is_answered_with_those_there_are(operator):
+    with pytest.raises(ToolsError, match=r"STACK=lokal: there is no .*\nThere is: local"):
+        state.settings_file("lokal")
+
+
+@pytest.mark.parametrize("kind", ["lab", "metal", "aws"])
+def test_the_settings_say_what_the_hosts_are(operator, kind):
+    (operator / "checkout/stacks/Pulumi.x.yaml").write_text(SETTINGS.replace("lab", kind))
+
+    assert state.hosts_are_on("x") == kind
+
+
+@pytest.mark.parametrize(
+    ("latest", "expected"),
+    [
+        (None, False),
+        ({}, False),
+        ({"resources": []}, False),
+        ({"resources": [{"urn": "a"}]}, True),
+        ({"pending_operations": [{"type": "creating"}]}, True),
+    ],
+)
+def test_a_state_is_empty_when_nothing_is_or_may_be_in_it(operator, latest, expected):
+    path = engine.state_file("local")
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"checkpoint": {"latest": latest}}))
+
+    assert state.has_resources("local") is expected
+
+
+@pytest.fixture
+def lab(operator, monkeypatch):
+    """A stack's lab as told to be: `lab(listed, in_state, starts)`; gives what is done to it."""
+    done = []
+
+    def tell(listed, *, in_state, starts=True):
+        def run(*words):
+            done.append(words[0])
+            return starts or words[0] != "up"
+
+        monkeypatch.setattr(labs, "of", lambda _: listed)
+        monkeypatch.setattr(labs, "run", run)
+        monkeypatch.setattr(state, "has_resources", lambda _: in_state)
+        monkeypatch.setattr(state, "forget", lambda _: done.append("forget"))
+        return done
+
+    return tell
+
+
+ALIVE, DEAD = {"lab": "ab12", "lives": True}, {"lab": "ab12", "lives": False}
+
+
+@pytest.mark.parametrize(
+    ("listed", "in_state", "starts", "expected"),
+    [
+        (None, False, True, []),
+        (ALIVE, True, True, []),
+        (DEAD, True, True, ["up"]),
+        (DEAD, True, False, ["up", "down", "forget"]),
+        (DEAD, False, False, ["up", "down"]),
+        (None, True, True, ["forget"]),
+    ],
+    ids=["first", "running", "restarted", "unstartable", "half made", "removed by hand"],
+)
+def test_a_lab_is_brought_back_to_life_or_cleared_away(lab, listed, in_state, starts, expected):
+    done = lab(listed, in_state=in_state, starts=starts)
+    revived = labs.revive("local")
+
+    assert done == expected
+    assert revived is (expected == ["up"])
+
+
+def test_after_all_hosts_died_what_was_lost_with_them_is_made_again(lab, monkeypatch):
+    done = lab(DEAD, in_state=True, starts=True)
+    monkeypatch.setattr(state, "release_dead_locks", lambda _: None)
+    monkeypatch.setattr(state, "ensure", lambda _: None)
+    monkeypatch.setattr(state, "hosts_are_on", lambda _: "lab")
+    monkeypatch.setattr(stack, "_run", lambda *words: done.append(" ".join(words[1:3])))
+    monkeypatch.setattr(stack, "write_kubeconfig", lambda _: done.append("kubeconfig"))
+    monkeypatch.setattr(stack.settling, "settle", lambda *_, **__: done.append("settle"))
+    monkeypatch.setattr(stack, "_show", lambda *_: None)
+    stack.up("local")
+
+    assert done == ["up", "up --yes", "kubeconfig", "settle", "up --refresh"]
+
+
+def test_a_dead_lab_is_taken_down_without_asking_its_hosts(lab, monkeypatch):
+    done = lab(DEAD, in_state=True)
+    monkeypatch.setattr(stack, "_run", lambda *words: done.append(words[1]))
+    stack.down("local")
+
+    assert done == ["forget", "down"]
+
+
+def test_a_living_lab_is_destroyed_by_the_program(lab, monkeypatch):
+    done = lab(ALIVE, in_state=True)
+    monkeypatch.setattr(stack, "_run", lambda *words: done.append(words[1]))
+    stack.down("local")
+
+    assert done == ["destroy", "down"]
+
+
+def test_a_kubeconfig_is_for_nobody_else_to_read(operator, monkeypatch):
+    monkeypatch.setattr(state, "has_resources", lambda _: True)
+    monkeypatch.setattr(state, "outputs", lambda _: {"kubeconfig": "apiVersion: v1\n"})
+    path = stack.write_kubeconfig("local")
+
+    assert path.read_text() == "apiVersion: v1\n"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_stack_that_is_not_up_has_no_kubeconfig(operator):
+    with pytest.raises(ToolsError, match="Stack local has no kubeconfig yet"):
+        stack.write_kubeconfig("local")
+
+
+def test_kubectl_writes_the_kubeconfig_when_the_stack_has_changed(tmp_path):
+    root = tmp_path / "checkout"
+    (root / "tools/bin").mkdir(parents=True)
+    kubectl = root / "tools/bin/kubectl"
+    kubectl.write_bytes((engine.BIN / "kubectl").read_bytes())
+    kubectl.chmod(0o755)
+    fake = tmp_path / "python"
+    fake.write_text('#!/bin/sh\necho written >>"$KUBECONFIG"\n')
+    fake.chmod(0o755)
+    config, changed = tmp_path / "config", tmp_path / "local.json"
+    changed.touch()
+    environment = {
+        **os.environ,
+        "PYTHON": str(fake),
+        "KUBECONFIG": str(config),
+        "KUBERNETES_MESOS_KUBECONFIG": str(config),
+        "KUBERNETES_MESOS_STACK": "local",
+        "KUBERNETES_MESOS_STACK_FILE": str(changed),
+        "KUBERNETES_MESOS_KUBECTL": "/bin/cat",
+    }
+
+    def run():
+        done = subprocess.run(
+            [kubectl, config], env=environment, capture_output=True, text=True, check=True
+        )
+        return done.stdout.count("written")
+
+    assert run() == 1
+    assert run() == 1
+    future = config.stat().st_mtime + 10
+    os.utime(changed, (future, future))
+    assert run() == 2
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_steps_say_what_they_do_how_long_it_took_and_what_is_left(capsys):
+    clock = Clock()
+    steps = progress.Steps({"a": 600, "b": 60}, clock=clock)
+    with steps.step("a", "a 1.0: installing it"):
+        clock.now = 65.0
+        assert steps.left("a", 65.0) == 595
+    with steps.step("b", "b 2.0: installing it"):
+        clock.now = 66.0
+
+    assert capsys.readouterr().err.splitlines() == [
+        "[1/2] a 1.0: installing it, about 10 min; about 11 min left in all",
+        "      done in 1 min 5 s",
+        "[2/2] b 2.0: installing it, about 1 min; about 1 min left in all",
+        "      done in 1 s",
+    ]
+
+
+def test_a_long_step_is_told_of_while_it_runs(capsys):
+    steps = progress.Steps({"a": 600}, tick=0.01)
+    with steps.step("a", "a"):
+        deadline = 200
+        while "so far" not in capsys.readouterr().err and deadline:
+            deadline -= 1
+            steps.say("")
+            progress.time.sleep(0.01)
+
+    assert deadline
+
+
+def test_set_up_needs_compilers_only_while_something_is_built(monkeypatch):
+    monkeypatch.setattr(setup.install, "missing", lambda _: [])
+    assert list(setup._purposes(on_lab=True, tests=False)) == ["set-up", "lab"]
+    monkeypatch.setattr(setup.install, "missing", lambda _: ["km"])
+    assert list(setup._purposes(on_lab=False, tests=True)) == ["set-up", "building", "tests"]

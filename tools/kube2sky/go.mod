@@ -1,0 +1,3 @@
+module kubernetes-mesos/kube2sky
+
+go 1.26.0

@@ -1,0 +1,42 @@
+"""The virtual environment of the checkout."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+from pathlib import Path
+
+from tools import files, places, process
+
+LISTS = ("requirements.txt", "requirements-dev.txt", "constraints.txt")
+PYTHON = places.VENV / "bin/python"
+PIP_INSTALL = (PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+MARK = places.VENV / ".requirements"
+
+
+def wanted(root: Path = places.ROOT) -> str:
+    """The digest of everything that decides what is in the environment."""
+    texts = [(root / name).read_bytes() for name in LISTS]
+    return hashlib.sha256(b"\0".join(texts)).hexdigest()
+
+
+def is_ready() -> bool:
+    return MARK.exists() and PYTHON.exists() and MARK.read_text() == wanted()
+
+
+def make() -> None:
+    """Create the environment, or bring it to what the lists say. Safe to interrupt."""
+    if not PYTHON.exists():  # never made, half made, or its Python has left the machine
+        shutil.rmtree(places.VENV, ignore_errors=True)
+        process.run(
+            [sys.executable, "-m", "venv", places.VENV],
+            f"{sys.executable} could not make a virtual environment (see above).",
+        )
+    lists = [word for name in LISTS[:2] for word in ("--requirement", name)]
+    process.run(
+        # Byte code comes with the first import; half of the time went into what is never imported.
+        [*PIP_INSTALL, "--no-compile", *lists, "--constraint", LISTS[2]],
+        "pip could not install requirements.txt (see above).\nWhen the cause is gone: make setup",
+    )
+    files.write(MARK, wanted())
