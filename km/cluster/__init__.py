@@ -1,0 +1,1 @@
+"""All that knows Kubernetes' wire: requests, watches, leases. Nothing here decides."""

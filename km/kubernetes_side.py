@@ -1,0 +1,230 @@
+"""What Kubernetes' events do to the books and whom they concern."""
+
+from __future__ import annotations
+
+from km import binding, lifecycle, reconcile
+from km.actions import ApproveCertificate, DenyCertificate, RevertResize
+from km.events import CertificateRequested, NodesListed, PodsListed
+from km.mesos_side import became_synced
+from km.objects import Node
+from km.pods import Pod
+from km.timers import Alarm
+from km.world import DRAINING, READY, STARTING, World
+
+# Pods ---------------------------------------------------------------------------------------------
+
+
+def pods_listed(world: World, event: PodsListed) -> None:
+    first = not world.synced
+    present = {pod.uid for pod in event.pods}
+    for uid in [uid for uid in world.pods if uid not in present]:
+        pod_gone(world, uid)
+    for pod in event.pods:
+        pod_seen(world, pod)
+    world.listed["pods"] = True
+    if first and world.synced:
+        became_synced(world)
+
+
+def pod_seen(world: World, pod: Pod) -> None:
+    """A pod is new or has changed."""
+    old = world.pods.get(pod.uid)
+    if old == pod:
+        return
+    if old is not None:
+        world.unwait(old)
+        _off_node(world, old)
+    world.pods[pod.uid] = pod
+    if pod.node and not pod.finished:
+        world.on_node.setdefault(pod.node, {})[pod.uid] = pod
+    _note_verdict(world, pod)
+    if pod.finished:
+        _end(world, pod, f"its pod {pod.phase.lower()}")
+    elif pod.uid in world.binds:
+        _seen_on_the_way(world, pod)
+    elif pod.node:
+        _seen_on_node(world, pod, old)
+    else:
+        _seen_waiting(world, pod, old)
+    for name in {pod.node, old.node if old else ""} - {""}:
+        _look_at_node(world, name)
+
+
+def _off_node(world: World, pod: Pod) -> None:
+    group = world.on_node.get(pod.node)
+    if group is not None:
+        group.pop(pod.uid, None)
+        if not group:
+            del world.on_node[pod.node]
+
+
+def _note_verdict(world: World, pod: Pod) -> None:
+    if pod.waits and pod.unschedulable:
+        world.unschedulable_since.setdefault(pod.uid, world.now)
+    else:
+        world.unschedulable_since.pop(pod.uid, None)
+    if not pod.waits:
+        world.rejected.pop(pod.uid, None)
+
+
+def _seen_on_the_way(world: World, pod: Pod) -> None:
+    """A pod changed while it is being bound."""
+    bind = world.binds[pod.uid]
+    if bind.adopts and pod.node == bind.node:
+        bind.pod = pod
+    elif pod.node and pod.node == bind.node:
+        # The watch may be faster than the answer to our own call.
+        binding.bound(world, pod.uid)
+    elif pod.node or pod.deleting:
+        where = f"it was bound to {pod.node}" if pod.node else "it is being deleted"
+        binding.fail(world, bind, where)
+    else:
+        bind.pod = pod
+
+
+def _seen_on_node(world: World, pod: Pod, old: Pod | None) -> None:
+    for task in world.ledger.tasks_of(pod.uid):
+        task.bound = True
+        world.timers.clear(Alarm("confirm", task.id))
+        if not task.resources.covers(pod.need):
+            _refuse_resize(world, pod, old, task.resources.shortfall(pod.need))
+    if old is None or old.node != pod.node:
+        reconcile.compare_pod(world, pod)
+
+
+def _refuse_resize(world: World, pod: Pod, old: Pod | None, short: str) -> None:
+    """A task can not grow (Mesos has no such call), so the pod may not either."""
+    message = f"can not be resized in place: its Mesos task has {short}; recreate it instead"
+    world.counters["resizes.refused"] += 1
+    world.tell(pod, "ResizeRefused", message, warning=True)
+    if old is not None and old.containers and old.need != pod.need:
+        world.do(
+            RevertResize(
+                reason=message,
+                uid=pod.uid,
+                namespace=pod.namespace,
+                name=pod.name,
+                containers=old.containers,
+            )
+        )
+
+
+def revert_again(world: World, action: RevertResize) -> None:
+    """A resize could not be put back: try again, unless it was undone or the pod is going."""
+    pod = world.pods.get(action.uid)
+    if pod is None or pod.deleting or pod.finished:
+        return
+    if any(not task.resources.covers(pod.need) for task in world.ledger.tasks_of(pod.uid)):
+        world.do(action)
+
+
+def _seen_waiting(world: World, pod: Pod, old: Pod | None) -> None:
+    world.note_waiting(pod)
+    group = world.waiting.get(pod.shape)
+    if group is None or pod.uid not in group:
+        return
+    if old is None or not old.waits:
+        world.want_offers(f"{pod.full_name} waits")
+        world.plan_soon()
+    elif pod.unschedulable and not old.unschedulable:
+        world.plan_soon()
+
+
+def pod_gone(world: World, uid: str) -> None:
+    """A pod's object is deleted: nothing of it runs any more."""
+    pod = world.pods.pop(uid, None)
+    if pod is None:
+        return
+    world.unwait(pod)
+    _off_node(world, pod)
+    world.rejected.pop(uid, None)
+    world.unschedulable_since.pop(uid, None)
+    _end(world, pod, "its pod is gone")
+    if pod.node:
+        _look_at_node(world, pod.node)
+
+
+def _end(world: World, pod: Pod, why: str) -> None:
+    bind = world.binds.get(pod.uid)
+    if bind is not None:
+        if pod.node == bind.node and not bind.adopts:
+            # It was bound and has ended before the answer to our own call came.
+            binding.bound(world, pod.uid)
+        else:
+            bind.pod = pod
+            binding.fail(world, bind, why)
+    for task in world.ledger.tasks_of(pod.uid):
+        if not task.killing:
+            binding.kill(world, task, why)
+
+
+def _look_at_node(world: World, name: str) -> None:
+    run = world.runs.get(name)
+    if run is None:
+        return
+    if run.phase == READY:
+        lifecycle.look_idle(world, run)
+    elif run.phase == DRAINING:
+        lifecycle.step_drain(world, run)
+
+
+# Nodes --------------------------------------------------------------------------------------------
+
+
+def nodes_listed(world: World, event: NodesListed) -> None:
+    first = not world.synced
+    present = {node.name for node in event.nodes}
+    for name in [name for name in world.nodes if name not in present]:
+        node_gone(world, name)
+    for node in event.nodes:
+        node_seen(world, node)
+    world.listed["nodes"] = True
+    if first and world.synced:
+        became_synced(world)
+
+
+def node_seen(world: World, node: Node) -> None:
+    old = world.nodes.get(node.name)
+    if old == node:
+        return
+    world.nodes[node.name] = node
+    run = world.runs.get(node.name)
+    if run is not None:
+        lifecycle.observe(world, run)
+        if old is not None and old.unschedulable and not node.unschedulable:
+            world.want_offers(f"{node.name} takes pods again")
+        if run.phase == STARTING and not node.ready:
+            run.why = "its kubelet has registered and is not ready yet"
+
+
+def node_gone(world: World, name: str) -> None:
+    """Somebody deleted a Node object: its kubelet does not come back by itself, so end it."""
+    if world.nodes.pop(name, None) is None:
+        return
+    world.timers.clear(Alarm("clear", name))
+    run = world.runs.get(name)
+    if run is not None and run.phase in (READY, DRAINING):
+        lifecycle.stop(world, run, f"the Node object {name} was deleted")
+
+
+# Certificates -------------------------------------------------------------------------------------
+
+SERVING_USAGES = frozenset({"digital signature", "key encipherment", "server auth"})
+
+
+def certificate(world: World, event: CertificateRequested) -> None:
+    """Approve kubelets' serving certificates of nodes that run here, and no others'."""
+    name = event.username.removeprefix("system:node:")
+    run = world.runs.get(name)
+    problem = ""
+    if run is None or event.username == name:
+        problem = f"{event.username} is no node that km runs"
+    elif set(event.usages) - SERVING_USAGES or "server auth" not in event.usages:
+        problem = f"usages {', '.join(event.usages)} are not those of a server"
+    elif any(hostname != name for hostname in event.hostnames):
+        problem = f"host names {', '.join(event.hostnames)} are not {name}"
+    if problem:
+        if world.synced:
+            world.do(DenyCertificate(reason=problem, name=event.name))
+    else:
+        world.do(ApproveCertificate(reason=f"km runs {name}", name=event.name))

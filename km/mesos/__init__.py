@@ -1,0 +1,1 @@
+"""All that knows Mesos' wire: streams, calls, leaders. Nothing here decides anything."""

@@ -1,0 +1,1 @@
+"""A Kubernetes node inside a Mesos executor's container. Standard library only."""

@@ -1,0 +1,1 @@
+"""The simulator: the decision core in a virtual world."""

@@ -1,0 +1,398 @@
+"""A Mesos master with its agents, as far as a framework can tell.
+
+The allocator works like Mesos' hierarchical one: the framework with the smallest dominant share is
+offered all that an agent has free, unless it is suppressed or has a filter; all agents once per
+allocation interval, and at once on REVIVE. It is the judge of invariants: what is launched has to
+be inside the offers that are accepted, and an executor's ExecutorInfo may never change.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+from km.offers import (
+    AgentRecord,
+    ExecutorRecord,
+    MesosState,
+    Offer,
+    Piece,
+    TaskRecord,
+    TaskStatus,
+    resources_from_mesos,
+)
+from km.resources import NOTHING, Resources
+from km.simulate.clock import Clock
+
+
+class InvariantError(AssertionError):
+    """km did something that it must never do."""
+
+
+ORIGIN = {"role": "*", "allocation_info": {"role": "*"}}
+
+
+class Framework:
+    """What the master keeps of a framework."""
+
+    def __init__(self, name: str, weight: float = 1.0) -> None:
+        self.name = name
+        self.weight = weight
+        self.connected = True
+        self.suppressed = False
+        self.filters: dict[str, tuple[float, Resources]] = {}
+        self.cpus = 0
+        self.mem = 0
+        """What it has or is offered, for its share."""
+
+    def offered(self, offers: list[Offer]) -> None:
+        """Offers arrive."""
+        raise NotImplementedError
+
+    def rescinded(self, offer_id: str) -> None:
+        """An offer is taken back."""
+
+    def lost(self, agent: SimAgent) -> None:
+        """An agent is gone, with all that ran there."""
+
+
+class SimTask:
+    __slots__ = ("framework", "id", "record", "resources")
+
+    def __init__(self, task_id: str, framework: Framework, resources: Resources) -> None:
+        self.id = task_id
+        self.framework = framework
+        self.resources = resources
+        self.record: TaskRecord | None = None
+        """Only for km's."""
+
+
+class SimAgent:
+    __slots__ = (
+        "attributes", "executor", "executor_resources", "free", "hostname", "id", "offers",
+        "tasks", "total", "up", "zone",
+    )  # fmt: skip
+
+    def __init__(self, agent_id: str, hostname: str, total: Resources, zone: str) -> None:
+        self.id = agent_id
+        self.hostname = hostname
+        self.total = total
+        self.zone = zone
+        self.attributes: Mapping[str, str] = {}
+        self.free = total
+        self.offers: dict[str, tuple[Framework, Resources]] = {}
+        self.tasks: dict[str, SimTask] = {}
+        self.executor: Mapping[str, Any] | None = None
+        self.executor_resources = NOTHING
+        self.up = True
+
+
+@lru_cache(maxsize=4096)
+def _pieces(free: Resources) -> tuple[Piece, ...]:
+    """Mesos' own list of what an offer has, kind by kind."""
+    scalars = (("cpus", free.cpus), ("mem", free.mem), ("disk", free.disk))
+    ports = (Piece("ports", 0, free.ports, ORIGIN, False),) if free.ports else ()
+    return (*(Piece(name, amount, (), ORIGIN, False) for name, amount in scalars if amount), *ports)
+
+
+class Master:
+    """Agents, frameworks, offers and tasks."""
+
+    def __init__(self, clock: Clock, seed: int, interval: float = 1.0) -> None:
+        self.clock = clock
+        self.random = random.Random(seed)
+        self.interval = interval
+        self.agents: dict[str, SimAgent] = {}
+        self.frameworks: list[Framework] = []
+        self.where: dict[str, str] = {}
+        """Offer id to agent id."""
+        self.total = NOTHING
+        self.recovering: set[str] = set()
+        """Agents that this master, newly elected, has not heard from."""
+        self._offers = 0
+        clock.after(0.0, self._cycle)
+
+    def add_agent(self, agent: SimAgent) -> None:
+        self.agents[agent.id] = agent
+        self.total = self.total + agent.total
+
+    # Allocation
+
+    def _cycle(self) -> None:
+        self.allocate(self.frameworks)
+        self.clock.after(self.interval, self._cycle)
+
+    def _share(self, framework: Framework) -> float:
+        cpus = framework.cpus / (self.total.cpus or 1)
+        return max(cpus, framework.mem / (self.total.mem or 1)) / framework.weight
+
+    def allocate(self, frameworks: list[Framework]) -> None:
+        """Offer what is free to those who may have it, the smallest share first."""
+        takers = [f for f in frameworks if f.connected and not f.suppressed]
+        if not takers:
+            return
+        batches: dict[str, list[Offer]] = {f.name: [] for f in takers}
+        agents = [
+            agent
+            for agent in self.agents.values()
+            if agent.up and agent.free.cpus >= 10 and agent.id not in self.recovering
+        ]
+        self.random.shuffle(agents)
+        for agent in agents:
+            if len(takers) > 1:
+                takers.sort(key=self._share)
+            for framework in takers:
+                if not self._filtered(framework, agent):
+                    batches[framework.name].append(self._offer(framework, agent))
+                    break
+        for framework in takers:
+            if batches[framework.name]:
+                framework.offered(batches[framework.name])
+
+    def _filtered(self, framework: Framework, agent: SimAgent) -> bool:
+        refused = framework.filters.get(agent.id)
+        if refused is None:
+            return False
+        if refused[0] <= self.clock.now:
+            del framework.filters[agent.id]
+            return False
+        return refused[1].covers(agent.free)
+
+    def _offer(self, framework: Framework, agent: SimAgent) -> Offer:
+        self._offers += 1
+        offer_id = f"o{self._offers}"
+        free = agent.free
+        agent.offers[offer_id] = (framework, free)
+        agent.free = NOTHING
+        self.where[offer_id] = agent.id
+        framework.cpus += free.cpus
+        framework.mem += free.mem
+        return Offer(
+            id=offer_id,
+            agent_id=agent.id,
+            hostname=agent.hostname,
+            role="*",
+            pieces=_pieces(free),
+            resources=free,
+            attributes=agent.attributes,
+            zone=agent.zone,
+        )
+
+    def _take_back(self, offer_id: str) -> tuple[SimAgent, Framework, Resources] | None:
+        """End an offer; its resources are in nobody's hands until given back or used."""
+        agent = self.agents.get(self.where.pop(offer_id, ""))
+        if agent is None:
+            return None
+        framework, amount = agent.offers.pop(offer_id)
+        return agent, framework, amount
+
+    def _release(self, agent: SimAgent, framework: Framework, amount: Resources) -> None:
+        agent.free = agent.free + amount
+        framework.cpus -= amount.cpus
+        framework.mem -= amount.mem
+        self.check(agent)
+
+    def check(self, agent: SimAgent) -> None:
+        """No agent may give more than it has."""
+        free = agent.free
+        if min(free.cpus, free.mem, free.disk) < 0 or not agent.total.covers(free):
+            raise InvariantError(f"{agent.hostname}: free {free} of {agent.total}")
+
+    # Calls of frameworks
+
+    def decline(self, offer_ids: tuple[str, ...], seconds: float) -> None:
+        for offer_id in offer_ids:
+            found = self._take_back(offer_id)
+            if found is None:
+                continue
+            agent, framework, amount = found
+            self._release(agent, framework, amount)
+            if seconds > 0:
+                framework.filters[agent.id] = (self.clock.now + seconds, amount)
+
+    def revive(self, framework: Framework) -> None:
+        framework.suppressed = False
+        framework.filters.clear()
+        self.allocate([framework])
+
+    def rescind(self, offer_id: str) -> None:
+        found = self._take_back(offer_id)
+        if found is not None:
+            agent, framework, amount = found
+            self._release(agent, framework, amount)
+            framework.rescinded(offer_id)
+
+    def run(self, framework: Framework, offer_id: str, tasks: Mapping[str, Resources]) -> None:
+        """Launch plain tasks of another framework from one offer; the rest goes back."""
+        found = self._take_back(offer_id)
+        if found is None:
+            raise InvariantError(f"{framework.name} accepts an offer that it does not have")
+        agent, _, left = found
+        for task_id, need in tasks.items():
+            agent.tasks[task_id] = SimTask(task_id, framework, need)
+            left = left - need
+        self._release(agent, framework, left)
+
+    def end(self, agent_id: str, task_id: str) -> SimTask | None:
+        """A task ended: its resources are free."""
+        agent = self.agents.get(agent_id)
+        task = agent.tasks.pop(task_id, None) if agent else None
+        if agent is None or task is None:
+            return None
+        self._release(agent, task.framework, task.resources)
+        return task
+
+    def accept(
+        self,
+        framework: Framework,
+        offer_ids: tuple[str, ...],
+        infos: tuple[Mapping[str, Any], ...],
+        refuse_seconds: float,
+        answer: Callable[[TaskStatus], None],
+    ) -> list[SimTask]:
+        """An ACCEPT of km with a LAUNCH; tasks that can not be launched are answered at once."""
+        found = [taken for offer_id in offer_ids if (taken := self._take_back(offer_id))]
+        if len(found) < len(offer_ids):
+            for agent, _, amount in found:
+                self._release(agent, framework, amount)
+            for info in infos:
+                answer(_status(info, "TASK_DROPPED", "REASON_INVALID_OFFERS"))
+            return []
+        agent = found[0][0]
+        if any(taken[0] is not agent for taken in found):
+            raise InvariantError("an ACCEPT names offers of several agents")
+        left = NOTHING
+        for _, _, amount in found:
+            left = left + amount
+        launched: list[SimTask] = []
+        for info in infos:
+            need = self._need(agent, info)
+            if not left.covers(need):
+                raise InvariantError(f"{info['name']} needs {need}, the offers have {left}")
+            left = left - need
+            launched.append(self._launch(framework, agent, info))
+        self._release(agent, framework, left)
+        if refuse_seconds > 0:
+            framework.filters[agent.id] = (self.clock.now + refuse_seconds, left)
+        return launched
+
+    def _need(self, agent: SimAgent, info: Mapping[str, Any]) -> Resources:
+        need = resources_from_mesos(info["resources"])
+        executor = info["executor"]
+        if agent.executor is None:
+            agent.executor = executor
+            agent.executor_resources = resources_from_mesos(executor["resources"])
+            return need + agent.executor_resources
+        if agent.executor != executor:
+            raise InvariantError(f"{agent.hostname}: the ExecutorInfo changed")
+        return need
+
+    def _launch(self, framework: Framework, agent: SimAgent, info: Mapping[str, Any]) -> SimTask:
+        task_id = str(info["task_id"]["value"])
+        if task_id in agent.tasks:
+            raise InvariantError(f"task {task_id} was launched twice")
+        task = SimTask(task_id, framework, resources_from_mesos(info["resources"]))
+        task.record = TaskRecord(
+            task_id=task_id,
+            agent_id=agent.id,
+            executor_id=str(info["executor"]["executor_id"]["value"]),
+            state="TASK_STAGING",
+            resources=task.resources,
+            name=str(info["name"]),
+        )
+        agent.tasks[task_id] = task
+        return task
+
+    def end_executor(self, agent: SimAgent, framework: Framework) -> list[SimTask]:
+        """The executor of km ends, with all its tasks."""
+        ended = [task for task in agent.tasks.values() if task.framework is framework]
+        for task in ended:
+            self.end(agent.id, task.id)
+        if agent.executor is not None:
+            agent.executor = None
+            self._release(agent, framework, agent.executor_resources)
+            agent.executor_resources = NOTHING
+        return ended
+
+    def remove(self, agent: SimAgent) -> None:
+        """An agent's machine dies."""
+        agent.up = False
+        for offer_id in list(agent.offers):
+            self.rescind(offer_id)
+        for framework in self.frameworks:
+            framework.lost(agent)
+        for task in list(agent.tasks.values()):
+            self.end(agent.id, task.id)
+        self.total = self.total - agent.total
+        del self.agents[agent.id]
+
+    def partition(self, agent: SimAgent) -> None:
+        """An agent falls silent: its tasks run on, unseen."""
+        agent.up = False
+        for offer_id in list(agent.offers):
+            self.rescind(offer_id)
+
+    def void_offers(self, framework: Framework) -> None:
+        """The framework's stream is cut: its offers are void."""
+        for offer_id, agent_id in list(self.where.items()):
+            if self.agents[agent_id].offers[offer_id][0] is framework:
+                found = self._take_back(offer_id)
+                if found is not None:
+                    self._release(*found)
+
+    def state(self) -> MesosState:
+        """GET_STATE as km's edge would make it."""
+        agents: list[AgentRecord] = []
+        tasks: list[TaskRecord] = []
+        executors: list[ExecutorRecord] = []
+        for agent in self.agents.values():
+            if agent.id in self.recovering:
+                continue
+            others: dict[str, Resources] = {}
+            for task in agent.tasks.values():
+                if task.record is not None:
+                    lost = replace(task.record, state="TASK_UNREACHABLE")
+                    tasks.append(task.record if agent.up else lost)
+                else:
+                    name = task.framework.name
+                    others[name] = others.get(name, NOTHING) + task.resources
+            if not agent.up:
+                continue
+            if agent.executor is not None:
+                executors.append(
+                    ExecutorRecord(
+                        executor_id=str(agent.executor["executor_id"]["value"]),
+                        agent_id=agent.id,
+                        info=agent.executor,
+                        resources=agent.executor_resources,
+                    )
+                )
+            agents.append(
+                AgentRecord(
+                    id=agent.id,
+                    hostname=agent.hostname,
+                    total=agent.total,
+                    attributes=agent.attributes,
+                    zone=agent.zone,
+                    active=agent.up,
+                    others=others,
+                )
+            )
+        return MesosState(
+            agents=tuple(agents),
+            tasks=tuple(tasks),
+            executors=tuple(executors),
+            recovering=frozenset(self.recovering),
+        )
+
+
+def _status(info: Mapping[str, Any], state: str, reason: str) -> TaskStatus:
+    return TaskStatus(
+        task_id=str(info["task_id"]["value"]),
+        state=state,
+        agent_id=str(info["agent_id"]["value"]),
+        reason=reason,
+    )

@@ -1,0 +1,1 @@
+"""How km shows itself: metrics, health, a page, and the same in the terminal."""
