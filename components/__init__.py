@@ -1,0 +1,1 @@
+"""The parts that a cluster is made of, one noun a file."""

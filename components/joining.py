@@ -1,0 +1,116 @@
+"""How a machine comes to have what its roles need: packages, programs, images, the cluster's mark.
+
+One local command for each machine, whoever made it; what it does is in `components.machine`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+from pulumi_command import local
+
+from components.hosts import Role
+from components.program import run_program
+from components.programs import Versions
+from components.recipe import render, script
+
+COMMON_PACKAGES = ("curl", "iproute2", "procps", "python3")
+MESOS_PACKAGES = (
+    *("libapr1", "libaprutil1", "libcurl4", "libsasl2-2", "libsasl2-modules", "libssl3"),
+    *("libstdc++6", "libsvn1", "zlib1g"),
+)
+PACKAGES = {
+    # Not the package zookeeper, which wants a Java with a display and half a desktop with it.
+    Role.CONTROL: (*COMMON_PACKAGES, *MESOS_PACKAGES, "default-jre-headless", "libzookeeper-java"),
+    Role.AGENT: (
+        *(*COMMON_PACKAGES, *MESOS_PACKAGES),
+        *("conntrack", "containerd", "ethtool", "haproxy", "ipset", "iptables", "kmod", "mount"),
+        *("nftables", "runc", "socat", "util-linux"),
+    ),
+}
+"""The distribution's packages that a role needs; the same names on Debian and Ubuntu."""
+
+PROGRAMS = {
+    Role.CONTROL: ("etcd", "kubernetes", "mesos", "km"),
+    Role.AGENT: ("kubernetes", "mesos", "km", "cni", "flannel"),
+}
+"""What a role's recipes take from the host's store."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Joining:
+    """A machine on its way into the cluster."""
+
+    name: str
+    roles: frozenset[Role]
+    way: Mapping[str, Any]
+    """The way in, as `components.machine` reads it: the key's place, never the key."""
+
+    cluster: str
+    """What the machine remembers that it belongs to."""
+
+    versions: Versions
+    bundle: bool = False
+    """The machine reaches no mirror: packages come from here as well."""
+
+    repair: str | None = None
+    """The words of its last or next repair."""
+
+    dial_seconds: int = 0
+    """How long a machine that does not answer yet is waited for."""
+
+
+def join(name: str, joining: Joining, opts: pulumi.ResourceOptions) -> local.Command:
+    """Let a machine join."""
+    waits = {"dial_seconds": joining.dial_seconds} if joining.dial_seconds else {}
+    spec = {
+        **_machine(joining),
+        **waits,
+        "repair": joining.repair,
+        "store": store(joining.roles, joining.versions, bundle=joining.bundle),
+        "images": images(joining.roles, joining.versions),
+    }
+    return run_program(name, "components.machine up", spec, opts)
+
+
+def leave(name: str, joining: Joining, opts: pulumi.ResourceOptions) -> local.Command:
+    """Do nothing now; when the resource goes, everything of ours is taken off the machine.
+
+    Made before anything is put on it: of an ``up`` that is killed, who cleans up is in the state.
+    """
+    return run_program(name, None, _machine(joining), opts, delete="components.machine down")
+
+
+def _machine(joining: Joining) -> dict[str, Any]:
+    values = {
+        "RECIPE": "machine",
+        "MACHINE_CLUSTER": joining.cluster,
+        "MACHINE_NAME": joining.name,
+        "MACHINE_PACKAGES": " ".join(packages(joining.roles)),
+    }
+    return {
+        **joining.way,
+        "name": joining.name,
+        "script": render(script("machine"), values),
+    }
+
+
+def packages(roles: frozenset[Role]) -> list[str]:
+    return sorted({package for role in roles for package in PACKAGES[role]})
+
+
+def store(roles: frozenset[Role], versions: Versions, *, bundle: bool) -> list[str]:
+    """List what a machine's store needs, as paths below the cache."""
+    programs = sorted({program for role in roles for program in PROGRAMS[role]})
+    packed = ["packages/{release}"] if bundle else []
+    return [*packed, *(f"programs/{program}/{versions[program]}" for program in programs)]
+
+
+def images(roles: frozenset[Role], versions: Versions) -> str | None:
+    """Say which images an agent gets: ours keep their names when their sources change."""
+    if Role.AGENT not in roles:
+        return None
+    return " ".join(versions[program] for program in ("kube2sky", "pause"))

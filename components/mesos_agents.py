@@ -1,0 +1,113 @@
+"""Mesos agents: they offer what their hosts have to Kubernetes and to every other framework.
+
+Makes two remote commands per host, one that runs the agent and one that lets it leave in order.
+Does not prepare the host for nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pulumi
+
+from components.hosts import Host, domain_text
+from components.programs import Versions
+from components.recipe import run_recipe
+
+DRAIN_TIMEOUT_S = 120
+
+
+@dataclass(frozen=True, kw_only=True)
+class MesosAgentsArgs:
+    """Where the agents run, and what they belong to."""
+
+    hosts: Sequence[Host]
+    zookeeper_url: pulumi.Input[str]
+    versions: Versions
+
+    prepared: Mapping[str, pulumi.Resource]
+    """What has to be on a host before its agent may offer it, by host name."""
+
+    control: Host
+    """The host that drains an agent's node before the agent goes."""
+
+    control_plane: pulumi.Resource
+    """What drains with it: when that goes as well, nothing is drained."""
+
+
+class MesosAgents(pulumi.ComponentResource):
+    """Agents, each with the resources of its host.
+
+    Makes for each host: ``<name>-<host>`` and ``departure-<host>``.
+    """
+
+    registered: Sequence[pulumi.Resource]
+    """What to wait for before anything can run."""
+
+    def __init__(
+        self, name: str, args: MesosAgentsArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("kubernetes-mesos:index:MesosAgents", name, {}, opts)
+
+        self._args = args
+        made: dict[str, pulumi.Resource] = {}
+        for host in args.hosts:
+            before = [made[host.after]] if host.after else []
+            made[host.name] = self._make_agent(name, host, before)
+        self.registered = list(made.values())
+        self.register_outputs({})
+
+    def _make_agent(
+        self, name: str, host: Host, before: Sequence[pulumi.Resource]
+    ) -> pulumi.Resource:
+        args = self._args
+        # A slow control host is waited for here, where waiting has no limit.
+        joined = [args.control.machine] if args.control.machine else []
+        agent = run_recipe(
+            f"{name}-{host.name}",
+            "mesos-agent",
+            host,
+            {
+                "MESOS_VERSION": args.versions["mesos"],
+                "MESOS_ZOOKEEPER": args.zookeeper_url,
+                "MESOS_NAME": host.name,
+                "MESOS_ADDRESS": host.address,
+                "MESOS_ATTRIBUTES": attributes_text(host.attributes),
+                "MESOS_DOMAIN": domain_text(host.fault_domain),
+                "MESOS_CPUS": size_text(host.cpus),
+                "MESOS_MEMORY_MB": size_text(host.memory_mb),
+                "MESOS_DISK_GB": size_text(host.disk_gb),
+            },
+            pulumi.ResourceOptions(
+                parent=self, depends_on=[args.prepared[host.name], *joined, *before]
+            ),
+        )
+        run_recipe(
+            f"departure-{host.name}",
+            "departure",
+            args.control,
+            {
+                "DEPARTURE_AGENT": host.name,
+                "DEPARTURE_MESOS": args.control.address,
+                "DEPARTURE_TIMEOUT_S": str(DRAIN_TIMEOUT_S),
+            },
+            # Made last, so that it goes first: while agent and control plane are still there.
+            pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[agent, args.control_plane],
+                deleted_with=args.control_plane,
+            ),
+            only_down=True,
+        )
+        return agent
+
+
+def attributes_text(attributes: Mapping[str, str]) -> str:
+    """Write attributes the way Mesos reads them, in a stable order."""
+    return ";".join(f"{name}:{attributes[name]}" for name in sorted(attributes))
+
+
+def size_text(size: float | None) -> str:
+    """Write a size, or nothing where the machine is to be asked."""
+    return "" if size is None else f"{size:g}"

@@ -1,0 +1,56 @@
+"""Run one of our own Python programs on this machine, with its input on stdin."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+from pulumi_command import local
+
+PYTHON = ".venv/bin/python"
+"""Relative to the project, where commands start: the same text in every clone."""
+
+KEEP_OUTPUT = 'printf %s "$PULUMI_COMMAND_STDOUT"'
+"""What prints the output of the run before again."""
+
+
+def run_program(
+    name: str,
+    arguments: str | None,
+    spec: Mapping[str, Any],
+    opts: pulumi.ResourceOptions,
+    *,
+    update: str | None = None,
+    delete: str | None = None,
+    secret: bool = False,
+) -> local.Command:
+    """Run ``python -m <arguments>``; it reads JSON and prints JSON.
+
+    Args:
+        name: The resource's name.
+        arguments: The module and its arguments; None: there is something to undo, nothing to do.
+        spec: What it reads; values may be outputs.
+        opts: Parent and dependencies.
+        update: The shell command that runs instead when the spec changes.
+        delete: The module and its arguments that undo it, with the same input.
+        secret: Its output holds secrets.
+    """
+    text = pulumi.Output.from_input(dict(spec)).apply(
+        lambda known: json.dumps(known, sort_keys=True)
+    )
+    if secret:
+        opts = pulumi.ResourceOptions.merge(
+            opts, pulumi.ResourceOptions(additional_secret_outputs=["stdout"])
+        )
+    return local.Command(
+        name,
+        create=f"{PYTHON} -m {arguments}" if arguments else None,
+        update=update,
+        delete=f"{PYTHON} -m {delete}" if delete else None,
+        stdin=text,
+        logging=local.Logging.STDERR,
+        add_previous_output_in_env=update is KEEP_OUTPUT,
+        opts=opts,
+    )

@@ -1,0 +1,153 @@
+"""Hosts of whatever kind the stack file asks for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+import pulumi
+
+from components.aws_hosts import AwsGroup, AwsHosts, AwsHostsArgs
+from components.hosts import FaultDomain, Hosts, Role
+from components.lab_hosts import LabGroup, LabHosts, LabHostsArgs
+from components.metal_hosts import (
+    MetalBastion,
+    MetalHosts,
+    MetalHostsArgs,
+    MetalMachine,
+    private_key,
+)
+from components.programs import program_versions
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def provision_hosts(name: str, wanted: Any, findings: Mapping[str, Any]) -> Hosts:
+    """Make the hosts that the setting ``hosts`` describes.
+
+    Args:
+        name: Name of the component.
+        wanted: The settings; ``wanted.on`` says of which kind they are.
+        findings: What preflight found out, by host name; empty where the program makes the hosts.
+    """
+    stack = pulumi.get_stack()
+    match wanted.on:
+        case "lab":
+            args = LabHostsArgs(
+                lab=lab_id(ROOT, stack),
+                owner=f"{ROOT}:{stack}",
+                control=lab_group(wanted.control),
+                agents=lab_group(wanted.agents),
+                network=wanted.network,
+            )
+            return LabHosts(name, args).hosts
+        case "metal":
+            return MetalHosts(name, metal_args(wanted, findings)).hosts
+        case "aws":
+            aws = AwsHosts(name, aws_args(wanted))
+            pulumi.export("estimated_monthly_cost_usd", aws.estimated_monthly_cost_usd)
+            return aws.hosts
+        case kind:
+            raise ValueError(f"hosts.on: {kind!r} is no kind of hosts: 'lab', 'metal' or 'aws'")
+
+
+def lab_group(group: Any) -> LabGroup:
+    return LabGroup(
+        count=group.count,
+        cpus=group.cpus,
+        memory_mb=group.memory_mb,
+        disk_gb=group.disk_gb,
+        attributes=getattr(group, "attributes", {}),
+    )
+
+
+def metal_args(wanted: Any, findings: Mapping[str, Any]) -> MetalHostsArgs:
+    """Fill in for each machine what the whole list says, and what preflight found."""
+    identity = f"{pulumi.get_project()}/{pulumi.get_stack()}"
+    return MetalHostsArgs(
+        machines=[
+            metal_machine(wanted, machine, findings[machine.name]) for machine in wanted.alive
+        ],
+        cluster=wanted.cluster_id or identity,
+        bundle=wanted.bundle,
+        change_at_once=wanted.change_at_once,
+        versions=program_versions(),
+    )
+
+
+def metal_machine(wanted: Any, machine: Any, finding: Any) -> MetalMachine:
+    bastion = machine.bastion or wanted.bastion
+    user, key = machine.user or wanted.user, machine.key or wanted.key
+    domain = machine.fault_domain
+    return MetalMachine(
+        name=machine.name,
+        address=machine.address,
+        roles=frozenset(Role(role) for role in machine.roles),
+        user=user,
+        port=machine.port or wanted.port,
+        key=Path(key).expanduser(),
+        host_key=machine.host_key,
+        bastion=MetalBastion(
+            address=bastion.address,
+            port=bastion.port,
+            user=bastion.user or user,
+            key=Path(bastion.key or key).expanduser(),
+            host_key=bastion.host_key,
+        )
+        if bastion
+        else None,
+        attributes=machine.attributes,
+        labels=machine.labels,
+        fault_domain=FaultDomain(region=domain.region, zone=domain.zone) if domain else None,
+        member=finding.member,
+        repairs=finding.repairs,
+    )
+
+
+def aws_args(wanted: Any) -> AwsHostsArgs:
+    control = AwsGroup(
+        name="control",
+        role=Role.CONTROL,
+        count=wanted.control.count,
+        type=wanted.control.type,
+        disk_gb=wanted.control.disk_gb,
+    )
+    pools = [
+        AwsGroup(
+            name=pool.name,
+            role=Role.AGENT,
+            count=pool.count,
+            type=pool.type,
+            disk_gb=pool.disk_gb,
+            spot=pool.market == "spot",
+            attributes=pool.attributes,
+            labels=pool.labels,
+        )
+        for pool in wanted.agents
+    ]
+    return AwsHostsArgs(
+        stack=pulumi.get_stack(),
+        owner=wanted.owner,
+        region=wanted.region,
+        zones=wanted.zones,
+        network=IPv4Network(wanted.network),
+        operators=wanted.operators,
+        groups=[control, *pools],
+        public_key=wanted.public_key,
+        private_key=private_key(Path(wanted.key).expanduser()),
+        key_file=wanted.key,
+        cluster=f"{pulumi.get_project()}/{pulumi.get_stack()}",
+        versions=program_versions(),
+        change_at_once=wanted.change_at_once,
+        bastion=wanted.bastion,
+        protect=wanted.protect,
+        debian=wanted.debian,
+    )
+
+
+def lab_id(clone: Path, stack: str) -> str:
+    """Tell the labs of all clones and stacks on one machine apart."""
+    return hashlib.sha256(f"{clone}{stack}".encode()).hexdigest()[:8]

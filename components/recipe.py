@@ -1,0 +1,80 @@
+"""Run a shell recipe on a host. The only module that knows how commands get to hosts."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+import pulumi
+from pulumi_command import remote
+
+from components.hosts import Host
+
+RECIPES = Path(__file__).parent / "recipes"
+
+TIMEOUT_S = 900
+"""A command whose connection is gone would otherwise run on as root for ever."""
+
+
+def run_recipe(
+    name: str,
+    recipe: str,
+    host: Host,
+    values: Mapping[str, pulumi.Input[str]],
+    opts: pulumi.ResourceOptions,
+    *,
+    only_down: bool = False,
+    subject: str = "",
+) -> remote.Command:
+    """Bring one host to the state that ``recipes/<recipe>.sh`` describes.
+
+    The script goes in on stdin, not on the command line: a failed command prints its command line,
+    and stdin may hold secrets. A changed script or value is an input change, so the recipe runs
+    again in place; ``triggers`` would replace the resource and run ``down`` after ``up``.
+
+    Args:
+        name: The resource's name; ends with the host's.
+        recipe: File name without ``.sh``.
+        host: Where it runs. When the host's machine goes, nothing is run any more.
+        values: The variables that the script reads.
+        opts: Parent and dependencies.
+        only_down: Do nothing now; ``down`` runs when the resource goes.
+        subject: Tells runs of one recipe on one host apart.
+    """
+    known_as = f"{recipe}-{subject}" if subject else recipe
+    body = script(recipe)
+    shell = f"timeout --kill-after=10 {TIMEOUT_S} bash -s --"
+    if host.user != "root":
+        shell = f"sudo -n {shell}"
+    # Words of a repair stand on the command line, where a preview shows them.
+    words = host.repairs.get(known_as)
+    up = f"{shell} up {shlex.quote(words)}" if words else f"{shell} up"
+    machine = [host.machine] if host.machine else []
+    return remote.Command(
+        name,
+        connection=host.connection,
+        create=None if only_down else up,
+        delete=f"{shell} down",
+        stdin=pulumi.Output.all(**{**values, "RECIPE": known_as}).apply(
+            lambda known: render(body, known)
+        ),
+        add_previous_output_in_env=False,
+        opts=pulumi.ResourceOptions.merge(
+            opts, pulumi.ResourceOptions(deleted_with=host.machine, depends_on=machine)
+        ),
+    )
+
+
+def script(recipe: str) -> str:
+    """Read a recipe, with what all recipes share before it."""
+    return "\n".join((RECIPES / file).read_text() for file in ("common.sh", f"{recipe}.sh"))
+
+
+def render(body: str, values: Mapping[str, str]) -> str:
+    """Put the values before the script, sorted so that equal inputs give equal text.
+
+    They are not exported: what the script starts has no business with them.
+    """
+    header = "".join(f"{key}={shlex.quote(values[key])}\n" for key in sorted(values))
+    return header + body

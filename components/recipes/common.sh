@@ -1,0 +1,251 @@
+# shellcheck shell=bash
+# What every recipe needs: write a file, install a program, keep a unit running, wait for it.
+#
+# A recipe compares first and changes only what differs, and says each change in one line on
+# stdout; a run that changes nothing prints nothing. Its variables stand before this text.
+set -euo pipefail
+
+# shellcheck disable=SC2034 # what only some recipes use
+ETC=/etc/kubernetes-mesos
+# shellcheck disable=SC2034
+DATA=/var/lib/kubernetes-mesos
+HOME_DIR=/opt/kubernetes-mesos
+BIN=$HOME_DIR/bin
+STORE=/var/cache/kubernetes-mesos
+export KUBECACHEDIR=$DATA/kubectl # not in the home of whom kubectl runs as
+STARTED=$ETC/started # manifests of runs that have not ended: what a killed one has put here
+BEFORE=$ETC/before # what the host had before us, to be given back
+
+manifest=() # what the host has to have from now on; preflight compares it with what is there
+changed=no  # yes, once something differs that the unit to come has to be restarted for
+
+note() {
+  changed=yes
+  echo "$*"
+}
+
+# record KIND FIRST SECOND NAME: a line of the manifest.
+#   file MODE SHA256 PATH   link - TARGET PATH   program BYTES - PATH
+#   unit ENABLED ACTIVE NAME   sysctl VALUE - KEY
+record() {
+  manifest+=("$*")
+  echo "$*" >>"$STARTED/$RECIPE"
+}
+
+fail() {
+  echo "$(hostname): $*" >&2
+  exit 1
+}
+
+# write_file PATH MODE OWNER TEXT: the file with exactly this text, mode and owner.
+write_file() {
+  local path=$1 mode=$2 owner=$3 text=$4 new sum
+  sum=$(printf '%s\n' "$text" | sha256sum)
+  record file "${mode#0}" "${sum%% *}" "$path"
+  if [[ -f $path && ! -L $path && $(stat -c %a:%U "$path") == "${mode#0}:$owner" ]] &&
+    printf '%s\n' "$text" | cmp -s - "$path"; then
+    return
+  fi
+  mkdir -p "${path%/*}"
+  # Beside it and then moved: a reader sees the old text or the new, also after a power cut.
+  new=$(mktemp "$path.XXXXXX")
+  printf '%s\n' "$text" >"$new"
+  chown "$owner:" "$new"
+  chmod "$mode" "$new"
+  mv -f "$new" "$path"
+  note "wrote $path"
+}
+
+# keep PATH: a file that is not ours as it is now, before we write our own; give_back returns it.
+keep() {
+  local kept=$BEFORE/files$1
+  if [[ -e $kept || -e $kept.absent ]]; then return; fi
+  mkdir -p "${kept%/*}"
+  if [[ -e $1 ]] && ! grep -qs " $1$" "$ETC/manifest/$RECIPE"; then
+    cp --archive "$1" "$kept.new"
+    mv "$kept.new" "$kept"
+  else
+    touch "$kept.absent"
+  fi
+}
+
+# give_back PATH: the file as it was before us.
+give_back() {
+  local kept=$BEFORE/files$1
+  if [[ -e $kept ]]; then mv -f "$kept" "$1"; else rm -f "$1"; fi
+  rm -f "$kept.absent"
+}
+
+# link TARGET PATH: a symbolic link at PATH.
+link() {
+  record link - "$1" "$2"
+  if [[ $(readlink "$2" 2>/dev/null) == "$1" ]]; then return; fi
+  mkdir -p "${2%/*}"
+  ln -sfn "$1" "$2"
+  note "linked $2 to $1"
+}
+
+# ensure_directory PATH MODE OWNER
+ensure_directory() {
+  if [[ -d $1 && $(stat -c %a:%U "$1") == "${2#0}:$3" ]]; then return; fi
+  mkdir -p "$1"
+  chown "$3:" "$1"
+  chmod "$2" "$1"
+  note "made $1"
+}
+
+# ensure_user NAME: a system user that nobody logs in as.
+ensure_user() {
+  if getent passwd "$1" >/dev/null; then return; fi
+  # Recipes run side by side; two of them may need the same user.
+  exec 9>/run/kubernetes-mesos.lock
+  flock 9
+  if ! getent passwd "$1" >/dev/null; then
+    useradd --system --comment kubernetes-mesos --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$1"
+    note "made user $1"
+  fi
+  exec 9>&-
+}
+
+# install_program NAME VERSION FILE...: the files under $BIN, taken from the host's store.
+install_program() {
+  local name=$1 version=$2 file
+  local home=$HOME_DIR/$name/$version
+  shift 2
+  if [[ -d $STORE/programs/$name/$version ]]; then
+    link "$STORE/programs/$name/$version" "$home"
+  fi
+  for file in "$@"; do
+    [[ -x $home/$file ]] ||
+      fail "$name $version has no $file: not in $STORE/programs/$name/$version, nor in $home"
+    link "../$name/$version/$file" "$BIN/$file"
+    record program "$(stat -Lc %s "$BIN/$file")" - "$BIN/$file"
+  done
+}
+
+# ensure_unit NAME TEXT: the service with this text, enabled, running, and restarted if anything
+# has changed since the last unit.
+ensure_unit() {
+  write_file "/etc/systemd/system/$1.service" 0644 root "$2"
+  run_unit "$1"
+}
+
+# run_unit NAME: the same for a service whose text came with a package.
+run_unit() {
+  local name=$1
+  record unit enabled active "$name.service"
+  if ! systemctl is-enabled --quiet "$name" 2>/dev/null; then
+    systemctl enable --quiet "$name" # reads all units again, too
+    note "enabled $name"
+  elif [[ $changed == yes ]]; then
+    systemctl daemon-reload
+  fi
+  if ! systemctl is-active --quiet "$name"; then
+    systemctl reset-failed "$name" 2>/dev/null || true
+    systemctl start --no-block "$name"
+    echo "started $name"
+  elif [[ $changed == yes ]]; then
+    systemctl restart --no-block "$name"
+    echo "restarted $name"
+  fi
+  changed=no
+}
+
+# remove_unit NAME: the service stopped and forgotten.
+remove_unit() {
+  systemctl disable --now --quiet "$1" 2>/dev/null || true
+  rm -f "/etc/systemd/system/$1.service"
+  systemctl daemon-reload
+}
+
+# release_unit NAME: a package's service as it was before us; stopped and forgotten if it was not.
+release_unit() {
+  local enabled='' active=''
+  if [[ -f $BEFORE/services ]]; then
+    read -r enabled active _ < <(grep " $1$" "$BEFORE/services") || true
+  fi
+  systemctl disable --now --quiet "$1" 2>/dev/null || true
+  if [[ $enabled == enabled ]]; then systemctl enable --quiet "$1"; fi
+  if [[ $active == active ]]; then systemctl start "$1" || true; fi
+}
+
+# wait_until SECONDS UNIT COMMAND...: until the command succeeds; else the unit's last words.
+wait_until() {
+  local limit=$1 unit=$2
+  shift 2
+  if ! try_until "$limit" "$@"; then
+    journalctl --unit "$unit" --lines 20 --no-pager --output cat >&2 || true
+    fail "$unit is not ready after $limit s (waited for: $*)"
+  fi
+}
+
+# after_api_server: the line of a unit that starts when the API server of its host is ready, and
+# does not fail until then.
+after_api_server() {
+  local ask="curl --silent --fail --insecure --output /dev/null --max-time 2"
+  echo "ExecStartPre=/bin/bash -c 'until $ask https://127.0.0.1:6443/readyz; do sleep 0.1; done'"
+  echo "TimeoutStartSec=infinity"
+}
+
+# try_until SECONDS COMMAND...: whether the command succeeds in time.
+try_until() {
+  local end=$((SECONDS + $1))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    if ((SECONDS >= end)); then return 1; fi
+    sleep 0.1
+  done
+}
+
+# port_open ADDRESS PORT
+port_open() {
+  (exec 3<>"/dev/tcp/$1/$2")
+}
+
+# let_go NAME SIGNAL: the service ended by a signal that it understands, without systemd starting it again.
+let_go() {
+  local unit=/etc/systemd/system/$1.service
+  if ! systemctl is-active --quiet "$1"; then return; fi
+  sed --in-place 's/^Restart=.*/Restart=no/' "$unit"
+  systemctl daemon-reload
+  systemctl kill --signal="$2" --kill-whom=main "$1" || true
+  try_until 30 not_active "$1" || echo "$1 did not end in time" >&2
+}
+
+not_active() {
+  ! systemctl is-active --quiet "$1"
+}
+
+# remember WORDS: the manifest of this recipe, and the words of the repair it was run for, if any.
+remember() {
+  local file=$ETC/manifest/$RECIPE
+  rm -f "$STARTED/$RECIPE"
+  if [[ ${#manifest[@]} != 0 ]]; then
+    mkdir -p "${file%/*}"
+    chmod 0700 "${file%/*}"
+    printf '%s\n' "${manifest[@]}" >"$file.new"
+    sync "$file.new" # an empty one, after a power cut, would promise nothing
+    mv -f "$file.new" "$file"
+  fi
+  if [[ $1 ]]; then printf '%s\n' "$1" >"$file.repaired"; fi
+}
+
+# main up|down [WORDS]: stdin is the script itself, so nothing that runs may read from it.
+main() {
+  case "${1:-}" in
+    up)
+      mkdir -p "$STARTED"
+      chmod 0700 "$STARTED"
+      up </dev/null
+      remember "${2:-}"
+      ;;
+    down)
+      down </dev/null
+      rm -f "$ETC/manifest/$RECIPE" "$ETC/manifest/$RECIPE.repaired" "$STARTED/$RECIPE"
+      ;;
+    *)
+      echo "usage: recipe up|down" >&2
+      exit 64
+      ;;
+  esac
+}

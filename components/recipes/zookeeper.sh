@@ -1,0 +1,95 @@
+# shellcheck shell=bash
+# A ZooKeeper server, one of an ensemble.
+#
+# Reads: ZOOKEEPER_SERVERS (addresses in the ensemble's order) ZOOKEEPER_ADDRESS
+
+CONFIG=$ETC/zookeeper
+
+server_lines() {
+  local number=0 address
+  for address in $ZOOKEEPER_SERVERS; do
+    number=$((number + 1))
+    echo "server.$number=$address:2888:3888;2181"
+  done
+}
+
+own_number() {
+  local number=0 address
+  for address in $ZOOKEEPER_SERVERS; do
+    number=$((number + 1))
+    if [[ $address == "$ZOOKEEPER_ADDRESS" ]]; then echo "$number"; fi
+  done
+}
+
+zoo_cfg() {
+  cat <<END
+tickTime=2000
+initLimit=10
+syncLimit=5
+dataDir=$DATA/zookeeper
+admin.enableServer=false
+4lw.commands.whitelist=ruok,srvr,mntr
+autopurge.snapRetainCount=3
+autopurge.purgeInterval=24
+END
+  if [[ $ZOOKEEPER_SERVERS == *" "* ]]; then server_lines; else echo clientPort=2181; fi
+}
+
+# No zkServer.sh: Debian's ignores the variables that say where the configuration is.
+unit() {
+  cat <<END
+[Unit]
+Description=ZooKeeper
+After=network-online.target
+StartLimitIntervalSec=0
+
+[Service]
+User=zookeeper
+ExecStart=/usr/bin/java -Xmx96m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:+ExitOnOutOfMemoryError \\
+  -Dzookeeper.jmx.log4j.disable=true -cp $CONFIG:/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-simple.jar \\
+  org.apache.zookeeper.server.quorum.QuorumPeerMain $CONFIG/zoo.cfg
+# The JVM answers SIGTERM with 143.
+SuccessExitStatus=143
+Restart=always
+RestartSec=1
+LimitNOFILE=65536
+NoNewPrivileges=yes
+PrivateTmp=yes
+ProtectHome=yes
+ProtectSystem=strict
+ReadWritePaths=$DATA/zookeeper
+
+[Install]
+WantedBy=multi-user.target
+END
+}
+
+# A server that is still starting takes the question and never answers it.
+has_role() {
+  # shellcheck disable=SC2016 # for the shell that timeout starts
+  timeout 2 bash -c 'exec 3<>/dev/tcp/127.0.0.1/2181 && echo srvr >&3 && grep -q "^Mode: " <&3'
+}
+
+up() {
+  local served_before=no
+  if [[ -d $DATA/zookeeper/version-2 ]]; then served_before=yes; fi
+  ensure_user zookeeper
+  ensure_directory "$DATA/zookeeper" 0750 zookeeper
+  write_file "$CONFIG/zoo.cfg" 0644 root "$(zoo_cfg)"
+  write_file "$CONFIG/simplelogger.properties" 0644 root "org.slf4j.simpleLogger.defaultLogLevel=warn"
+  write_file "$DATA/zookeeper/myid" 0644 zookeeper "$(own_number)"
+  ensure_unit zookeeper "$(unit)"
+  wait_until 60 zookeeper port_open 127.0.0.1 2181
+  # The first servers of a new ensemble have nobody to agree with yet; one that has served
+  # before must be back in its quorum before the next one is restarted.
+  if [[ $served_before == yes || $ZOOKEEPER_SERVERS != *" "* ]]; then
+    try_until 20 has_role || echo "zookeeper: no quorum yet" >&2
+  fi
+}
+
+down() {
+  remove_unit zookeeper
+  rm -rf "$CONFIG" "$DATA/zookeeper"
+}
+
+main "$@"

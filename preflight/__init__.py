@@ -1,0 +1,87 @@
+"""Questions to many hosts before anything is changed on any of them.
+
+``require`` is called at the edge, by ``__main__.py``, in preview and up alike. It only reads. It
+either raises one error with all problems of all hosts, or says what each host remembers of us and
+what of it is no longer as our recipes left it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import pulumi
+from pydantic import BaseModel
+
+from preflight import drift
+from preflight.ask import Answer, ask
+from preflight.hosts import targets
+from preflight.judge import judge
+from preflight.problems import Problem, table
+from stacks.metal_settings import MetalHostsSettings
+
+
+class PreflightError(pulumi.RunError):
+    """Hosts that cannot become, or stay, part of the cluster; nothing was changed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What preflight knows of one host."""
+
+    member: bool = False
+    """It already belongs to this cluster: changing it disturbs what runs there."""
+
+    repairs: Mapping[str, str] = field(default_factory=dict)
+    """Recipe → the words of its last or next repair; part of the recipe's inputs."""
+
+    differences: tuple[str, ...] = ()
+    """What is not as our recipes left it, one sentence each."""
+
+
+Findings = Mapping[str, Finding]
+"""By host name; empty where hosts cannot be asked because the program makes them itself."""
+
+
+def require(hosts: BaseModel, default_cluster: str) -> Findings:
+    """Ask all hosts of ``cluster.hosts``, in parallel, and judge their answers.
+
+    Raises:
+        PreflightError: something is wrong with at least one host.
+    """
+    if not isinstance(hosts, MetalHostsSettings):
+        return {}
+    answers, problems = check(hosts, default_cluster)
+    if problems:
+        raise PreflightError(message(problems, len(answers)))
+    found = {answer.target.name: finding(answer) for answer in answers}
+    for name, one in found.items():
+        for difference in one.differences:
+            pulumi.warn(f"{name}: {difference}; `up` repairs it")
+    return found
+
+
+def check(hosts: MetalHostsSettings, default_cluster: str) -> tuple[list[Answer], list[Problem]]:
+    """Ask and judge, without raising."""
+    # Pulumi runs the program inside an event loop; asyncssh gets one of its own, in a thread.
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        answers = thread.submit(ask, targets(hosts)).result()
+    return answers, judge(answers, hosts.cluster_id or default_cluster)
+
+
+def finding(answer: Answer) -> Finding:
+    facts, recipes = answer.facts, answer.target.recipes
+    if facts is None:
+        return Finding()
+    return Finding(
+        member=facts.cluster is not None,
+        repairs=drift.repairs(facts, recipes),
+        differences=tuple(drift.found(facts, recipes)),
+    )
+
+
+def message(problems: list[Problem], asked: int) -> str:
+    bad = len({problem.host for problem in problems})
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    return f"{count} on {bad} of {asked} hosts; nothing was changed on any host.\n{table(problems)}"

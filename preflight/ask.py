@@ -1,0 +1,128 @@
+"""Ask many hosts at once over SSH: one connection and one command a host, read-only.
+
+A host behind a bastion is reached through one shared connection to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncssh
+
+from components.ssh import ConnectError, Login, connect
+from preflight.facts import CutOffError, Facts, parse
+from preflight.targets import Target
+
+SCRIPT = Path(__file__).with_name("facts.sh")
+ANSWER_SECONDS = 30.0
+AT_ONCE = 32
+"""Hosts asked at the same time; more makes a two-core machine slower, not faster."""
+
+# stdin has the script. It is read whole first: sudo and the script's children must not eat it.
+# sudo's own words tell a missing right from a wanted password.
+RUN = r"""
+script=$(cat)
+if [ "$(id -u)" = 0 ]; then SUDO=root exec sh -c "$script"; fi
+if ! command -v sudo >/dev/null; then SUDO=missing exec sh -c "$script"; fi
+if said=$(sudo -n true 2>&1); then exec sudo -n SUDO=ok sh -c "$script"; fi
+case $said in *password*) SUDO=password ;; *) SUDO=refused ;; esac
+export SUDO
+exec sh -c "$script"
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What came back from one host: facts, or why there are none."""
+
+    target: Target
+    facts: Facts | None = None
+    skew: float = 0.0
+    """Seconds the host's clock is ahead of ours, beyond what the round trip explains."""
+
+    failure: str | None = None
+    """``key-file``, ``key-missing``, ``host-key``, ``login``, ``bastion``, ``connect``
+    or ``answer``."""
+
+    detail: str = ""
+
+
+def ask(targets: Sequence[Target]) -> list[Answer]:
+    """Ask all targets, in their order. Never raises for a host's sake."""
+    return asyncio.run(ask_all(targets))
+
+
+async def ask_all(targets: Sequence[Target]) -> list[Answer]:
+    gate = asyncio.Semaphore(AT_ONCE)
+    bastions = _Bastions()
+    try:
+        return await asyncio.gather(*(_ask_one(target, gate, bastions) for target in targets))
+    finally:
+        await bastions.close()
+
+
+async def _ask_one(target: Target, gate: asyncio.Semaphore, bastions: _Bastions) -> Answer:
+    async with gate:
+        try:
+            connection = await _connect_through(target.login, bastions)
+        except ConnectError as error:
+            return Answer(target=target, failure=error.failure, detail=error.detail)
+        try:
+            return await _question(target, connection)
+        finally:
+            connection.close()
+
+
+async def _question(target: Target, connection: asyncssh.SSHClientConnection) -> Answer:
+    values = f"PEERS='{' '.join(sorted(target.peers))}'\n"
+    started = time.time()
+    try:
+        result = await connection.run(
+            RUN, input=values + SCRIPT.read_text(), timeout=ANSWER_SECONDS, check=False
+        )
+        facts = parse(str(result.stdout))
+    except (TimeoutError, asyncssh.TimeoutError):
+        return Answer(target=target, failure="answer", detail=f"none in {ANSWER_SECONDS:.0f} s")
+    except CutOffError as error:
+        said = str(result.stderr).strip() or str(error)
+        return Answer(target=target, failure="answer", detail=said)
+    except (OSError, asyncssh.Error) as error:
+        return Answer(target=target, failure="answer", detail=str(error))
+    return Answer(target=target, facts=facts, skew=_skew(facts.time, started, time.time()))
+
+
+def _skew(theirs: float, before: float, after: float) -> float:
+    """Zero when the host's time lies between our two, else the distance to the nearer."""
+    return min(0.0, theirs - before) + max(0.0, theirs - after)
+
+
+async def _connect_through(login: Login, bastions: _Bastions) -> asyncssh.SSHClientConnection:
+    if login.bastion is None:
+        return await connect(login)
+    try:
+        tunnel = await bastions.open(login.bastion)
+    except ConnectError as error:
+        raise ConnectError("bastion", f"{login.bastion.where}: {error.detail}") from error
+    return await connect(login, tunnel)
+
+
+class _Bastions:
+    """One connection for each bastion, shared by all hosts behind it."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, asyncio.Task[asyncssh.SSHClientConnection]] = {}
+
+    async def open(self, login: Login) -> asyncssh.SSHClientConnection:
+        if login.where not in self._open:
+            self._open[login.where] = asyncio.create_task(connect(login))
+        return await self._open[login.where]
+
+    async def close(self) -> None:
+        opened: Mapping[str, asyncio.Task[asyncssh.SSHClientConnection]] = self._open
+        for result in await asyncio.gather(*opened.values(), return_exceptions=True):
+            if isinstance(result, asyncssh.SSHClientConnection):
+                result.close()

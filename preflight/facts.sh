@@ -1,0 +1,181 @@
+#!/bin/sh
+# What a host is and has, one fact a line, fields parted by tabs. Reads only; changes nothing.
+#
+# Plain sh, awk and coreutils: a bare machine may have neither python3 nor curl.
+# Reads: PEERS, "address:port ..." to be reached from here.
+# Last line: "end", so that a cut-off answer is noticed.
+set -u
+export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
+
+tab=$(printf '\t')
+newline='
+'
+
+# Builtins where they do: a hundred facts on a small machine should not cost a hundred programs.
+fact() {
+  ifs=$IFS IFS=$tab
+  printf '%s\n' "$*"
+  IFS=$ifs
+}
+
+# The first line of a file; nothing where there is none.
+line_of() {
+  line=''
+  if [ -r "$1" ]; then read -r line <"$1" || :; fi
+}
+
+machine() {
+  fact time "$(date +%s.%N)"
+  said=$(id) user=${said#uid=} said=${said#*\(}
+  fact user "${said%%\)*}" "${user%%\(*}"
+  line_of /proc/sys/kernel/hostname && fact hostname "$line"
+  line_of /etc/machine-id && fact machine_id "$line"
+  line_of /proc/sys/kernel/osrelease && fact kernel "$line"
+  fact arch "$(uname -m)"
+  awk '/^cpu[0-9]/ {cpus++} /^MemTotal:/ {memory = int($2 / 1024)}
+    END {print "cpus\t" cpus "\nmemory_mb\t" memory}' /proc/stat /proc/meminfo
+  df -Pk /var/lib | {
+    read -r _ && read -r _ _ _ free _
+    fact disk_mb "$((free / 1024))"
+  }
+  if [ -e /sys/fs/cgroup/cgroup.controllers ]; then fact cgroup v2; else fact cgroup v1; fi
+  if [ -d /run/systemd/system ]; then fact systemd yes; else fact systemd no; fi
+  (
+    ID='' VERSION_ID='' PRETTY_NAME=''
+    # shellcheck source=/dev/null
+    if [ -r /etc/os-release ]; then . /etc/os-release; fi
+    fact os "$ID" "$VERSION_ID" "$PRETTY_NAME"
+  )
+}
+
+# Who listens on TCP: port, program, and the unit that the program's cgroup names; "-" for none.
+# Without ss only the port is known.
+ports() {
+  if command -v ss >/dev/null; then
+    ss -Hltnp 2>/dev/null | awk '{
+      port = $4; sub(/.*:/, "", port)
+      who = "-"; unit = "-"
+      if (match($0, /\(\("[^"]*",pid=[0-9]+/)) {
+        text = substr($0, RSTART + 3, RLENGTH - 3)
+        who = text; sub(/".*/, "", who)
+        sub(/.*pid=/, "", text)
+        groups = "/proc/" text "/cgroup"
+        while ((getline line <groups) > 0)
+          if (match(line, /[^\/]*\.service/)) { unit = substr(line, RSTART, RLENGTH); break }
+        close(groups)
+      }
+      fact = "port\t" port "\t" who "\t" unit
+      if (!(fact in said)) { said[fact]; print fact }
+    }'
+  else
+    awk '$4 == "0A" {sub(/.*:/, "", $2); print $2}' /proc/net/tcp /proc/net/tcp6 2>/dev/null |
+      sort -u | while read -r hex; do fact port "$((0x$hex))" - -; done
+  fi
+}
+
+# What somebody put here before us. First field: the owner that judge.py knows by name.
+installed() {
+  if [ -r /etc/kubernetes-mesos/cluster ]; then
+    line_of /etc/kubernetes-mesos/cluster && fact cluster "$line"
+  elif [ -e /etc/kubernetes-mesos/cluster ]; then
+    fact cluster '?'
+  fi
+  for path in /etc/kubernetes/admin.conf /etc/kubernetes/kubelet.conf \
+    /var/lib/kubelet/kubeadm-flags.env; do
+    if [ -e "$path" ]; then fact installed kubeadm "$path"; break; fi
+  done
+  for path in /etc/rancher/k3s /etc/k0s /var/lib/k0s /etc/rancher/rke2; do
+    if [ -e "$path" ]; then fact installed kubernetes "$path"; fi
+  done
+  for path in /etc/mesos /etc/mesos-master /etc/mesos-agent /etc/mesos-slave /opt/mesosphere \
+    /usr/sbin/mesos-master /usr/sbin/mesos-agent; do
+    if [ -e "$path" ]; then fact installed mesos "$path"; break; fi
+  done
+}
+
+# One line for each part of what a recipe's manifest promises and the host does not have.
+# A manifest's line: kind, two values, name; its meanings are in components/recipes/common.sh.
+drift() {
+  for manifest in /etc/kubernetes-mesos/manifest/*; do
+    [ -f "$manifest" ] || continue
+    recipe=${manifest##*/}
+    case $recipe in
+      *.repaired) line_of "$manifest" && fact repaired "${recipe%.repaired}" "$line"; continue ;;
+    esac
+    fact recipe "$recipe"
+    while read -r kind first second name; do
+      case $kind in
+        file | program | link) differs_path "$kind" "$first" "$second" "$name" ;;
+        unit) differs_unit "$first" "$second" "$name" ;;
+        sysctl)
+          now=$(sysctl -n "$name" 2>/dev/null | tr -s '\t' ' ')
+          [ "$now" = "$first" ] || differs "sysctl $name is '$now', not '$first'"
+          ;;
+        mount) grep -q " $name $first " /proc/mounts || differs "$name is not mounted" ;;
+      esac
+    done <"$manifest"
+  done
+}
+
+differs() { fact drift "$recipe" "$1"; }
+
+differs_path() {
+  if [ ! -e "$4" ]; then
+    # A program is a link as well; its absence is said once.
+    [ "$1" = program ] || [ -L "$4" ] || differs "$4 is missing"
+    if [ "$1" != link ] || [ ! -L "$4" ]; then return; fi
+  fi
+  case $1 in
+    link)
+      now=$(readlink "$4")
+      [ "$now" = "$3" ] || differs "$4 leads to '$now', not '$3'"
+      ;;
+    program)
+      now=$(stat -Lc %s "$4")
+      [ "$now" = "$2" ] || differs "$4 has $now bytes, not $2"
+      ;;
+    file)
+      now=$(stat -Lc %a "$4")
+      [ "$now" = "$2" ] || differs "$4 has mode $now, not $2"
+      now=$(sha256sum <"$4")
+      [ "${now%% *}" = "$3" ] || differs "$4 has another content"
+      ;;
+  esac
+}
+
+differs_unit() {
+  now=$(systemctl is-enabled "$3" 2>/dev/null)
+  [ "$1" = - ] || [ "$now" = "$1" ] || differs "$3 is ${now:-unknown}, not $1"
+  now=$(systemctl is-active "$3" 2>/dev/null)
+  [ "$2" = - ] || [ "$now" = "$2" ] || differs "$3 is ${now:-unknown}, not $2"
+}
+
+# A refused connection proves the way is open: nothing listens before the first `up`.
+peers() {
+  command -v bash >/dev/null && command -v timeout >/dev/null || return
+  # One bash for all ways: a hundred of them are a hundred forks, not three hundred programs.
+  # shellcheck disable=SC2016,SC2086 # bash, not this shell, fills in its variables; a word each
+  said=$(timeout 4 bash -c 'for peer; do
+    (
+      said=$(: 2>&1 <"/dev/tcp/${peer%:*}/${peer##*:}") && said=open
+      case $said in *"onnection refused"*) said=open ;; esac
+      echo "$peer ${said##*: }"
+    ) &
+  done; wait' - $PEERS 2>/dev/null)
+  for peer in $PEERS; do
+    why=${newline}$said
+    case $why in
+      *"$newline$peer "*) why=${why#*"$newline$peer "} why=${why%%"$newline"*} ;;
+      *) why='no answer in 4 s' ;;
+    esac
+    [ "$why" = open ] || fact unreachable "$peer" "$why"
+  done
+}
+
+fact sudo "${SUDO:-root}"
+machine
+ports
+installed
+drift
+peers
+fact end

@@ -1,0 +1,120 @@
+"""From a stack's settings to whom preflight asks, and what each must offer. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from components.ssh import Login
+from preflight.targets import Target
+from stacks.metal_settings import BastionSettings, MetalHostsSettings, MetalMachine, Role, key_path
+
+CONTROL_PORTS = {
+    2181: "zookeeper.service",
+    2888: "zookeeper.service",
+    3888: "zookeeper.service",
+    5050: "mesos-master.service",
+    2379: "etcd.service",
+    2380: "etcd.service",
+    6443: "kube-apiserver.service",
+    10257: "kube-controller-manager.service",
+    10251: "km-scheduler.service",
+    10262: "km-scheduler.service",
+    10259: "km-scheduler.service",
+}
+"""TCP ports of a control host → the unit that listens."""
+
+AGENT_PORTS = {
+    5051: "mesos-agent.service",
+    10248: "mesos-agent.service",
+    10249: "mesos-agent.service",
+    10250: "mesos-agent.service",
+    10256: "mesos-agent.service",
+}
+"""TCP ports of an agent; kubelet and kube-proxy run below the Mesos agent."""
+
+CONTROL_RECIPES = (
+    *("machine", "zookeeper", "mesos-master", "etcd", "kube-apiserver"),
+    *("kube-controller-manager", "km-scheduler"),
+)
+AGENT_RECIPES = ("machine", "node-runtime", "mesos-agent")
+"""What leaves a manifest on each host of a role; recipes that only some hosts have are not here."""
+
+CONTROL_TO_CONTROL = (2181, 2888, 3888, 5050, 2379, 2380, 6443)
+AGENT_TO_CONTROL = (2181, 5050, 6443)
+CONTROL_TO_AGENT = (5051, 10250)
+AGENT_TO_AGENT = (10250,)
+"""Asked of the next agent only: all pairs of a hundred agents are ten thousand questions."""
+
+
+def targets(hosts: MetalHostsSettings) -> list[Target]:
+    """Everybody that is not gone, in the order of the file."""
+    return [
+        Target(
+            name=machine.name,
+            login=login(hosts, machine),
+            peers=_peers(machine, hosts.alive),
+            ports=_ports(machine),
+            recipes=_recipes(machine),
+            memory_mb=1800 if Role.CONTROL in machine.roles else 1400,
+        )
+        for machine in hosts.alive
+    ]
+
+
+def login(hosts: MetalHostsSettings, machine: MetalMachine) -> Login:
+    """The way to a machine, with what the whole list says filled in."""
+    user = machine.user or hosts.user
+    key = machine.key or hosts.key
+    bastion = machine.bastion or hosts.bastion
+    return Login(
+        address=machine.address,
+        port=machine.port or hosts.port,
+        user=user,
+        key=key_path(key),
+        host_key=machine.host_key,
+        bastion=bastion_login(bastion, user, key) if bastion else None,
+    )
+
+
+def bastion_login(bastion: BastionSettings, user: str, key: str) -> Login:
+    return Login(
+        address=bastion.address,
+        port=bastion.port,
+        user=bastion.user or user,
+        key=key_path(bastion.key or key),
+        host_key=bastion.host_key,
+    )
+
+
+def _ports(machine: MetalMachine) -> dict[int, str]:
+    control = CONTROL_PORTS if Role.CONTROL in machine.roles else {}
+    agent = AGENT_PORTS if Role.AGENT in machine.roles else {}
+    return {**control, **agent}
+
+
+def _recipes(machine: MetalMachine) -> tuple[str, ...]:
+    control = CONTROL_RECIPES if Role.CONTROL in machine.roles else ()
+    agent = AGENT_RECIPES if Role.AGENT in machine.roles else ()
+    return tuple(dict.fromkeys((*control, *agent)))
+
+
+def _peers(machine: MetalMachine, everybody: Sequence[MetalMachine]) -> frozenset[str]:
+    others = [other for other in everybody if other.name != machine.name]
+    control = [other.address for other in others if Role.CONTROL in other.roles]
+    agents = [other.address for other in others if Role.AGENT in other.roles]
+    peers: set[str] = set()
+    if Role.CONTROL in machine.roles:
+        peers |= _ways(control, CONTROL_TO_CONTROL) | _ways(agents, CONTROL_TO_AGENT)
+    if Role.AGENT in machine.roles:
+        peers |= _ways(control, AGENT_TO_CONTROL) | _ways(_next(machine, everybody), AGENT_TO_AGENT)
+    return frozenset(peers)
+
+
+def _ways(addresses: Sequence[str], ports: Sequence[int]) -> set[str]:
+    return {f"{address}:{port}" for address in addresses for port in ports}
+
+
+def _next(machine: MetalMachine, everybody: Sequence[MetalMachine]) -> list[str]:
+    ring = [other for other in everybody if Role.AGENT in other.roles]
+    after = ring[(ring.index(machine) + 1) % len(ring)]
+    return [] if after is machine else [after.address]

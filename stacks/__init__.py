@@ -1,0 +1,1 @@
+"""Stack files and the settings that they may hold."""

@@ -1,0 +1,132 @@
+"""run_recipe: how a script and its values get to a host."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+import pulumi
+import pytest
+
+from components.recipe import RECIPES, render, run_recipe
+from tests.components.machines import host, variables
+
+RECIPE_FILES = sorted(path.name for path in RECIPES.glob("*.sh"))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param("plain", id="plain"),
+        pytest.param("two words", id="blank"),
+        pytest.param("it's", id="quote"),
+        pytest.param("$(touch /tmp/harm) `id` $HOME", id="substitution"),
+        pytest.param("line one\nline two\n\nlast", id="lines"),
+        pytest.param("", id="empty"),
+        pytest.param("'; exit 3; '", id="escape"),
+    ],
+)
+def test_a_value_arrives_as_it_is_and_cannot_break_out(value):
+    script = render('printf %s "$VALUE"', {"VALUE": value, "OTHER": "x"})
+
+    done = subprocess.run(["bash", "-s"], input=script, capture_output=True, text=True, check=True)
+
+    assert done.stdout == value
+
+
+def test_equal_values_give_equal_text_whatever_their_order():
+    assert render("body", {"A": "1", "B": "2"}) == render("body", {"B": "2", "A": "1"})
+
+
+def test_values_are_not_passed_on_to_what_the_script_starts():
+    script = render("env", {"SECRET_VALUE": "s3cret"})
+
+    done = subprocess.run(["bash", "-s"], input=script, capture_output=True, text=True, check=True)
+
+    assert "s3cret" not in done.stdout
+
+
+def make(**more):
+    return run_recipe(
+        "zookeeper-control-1",
+        "zookeeper",
+        host("control-1", **more),
+        {"ZOOKEEPER_SERVERS": pulumi.Output.from_input("10.90.7.10")},
+        pulumi.ResourceOptions(),
+    ).id
+
+
+def test_the_script_travels_on_stdin_and_nothing_else_holds_it(recorder, run):
+    run(make)
+
+    inputs = recorder["zookeeper-control-1"].inputs
+    assert inputs["create"] == "timeout --kill-after=10 900 bash -s -- up"
+    assert inputs["delete"] == "timeout --kill-after=10 900 bash -s -- down"
+    assert variables(inputs["stdin"])["ZOOKEEPER_SERVERS"] == "10.90.7.10"
+    assert inputs["connection"]["hostKey"] == "control-1 KEY"
+    assert inputs["addPreviousOutputInEnv"] is False
+    assert "triggers" not in inputs
+    assert "environment" not in inputs
+
+
+def test_a_user_other_than_root_needs_sudo_that_asks_nothing(recorder, run):
+    run(lambda: make(user="ops"))
+
+    inputs = recorder["zookeeper-control-1"].inputs
+    assert inputs["create"].startswith("sudo -n timeout ")
+    assert inputs["delete"].startswith("sudo -n timeout ")
+
+
+def test_nothing_runs_on_a_host_whose_machine_goes(recorder, run):
+    def program():
+        machine = pulumi.ComponentResource("test:index:Machine", "machine")
+        return make(machine=machine)
+
+    run(program)
+
+    assert recorder["zookeeper-control-1"].deleted_with == "machine"
+
+
+@pytest.mark.parametrize("name", RECIPE_FILES)
+def test_a_recipe_is_valid_bash(name):
+    subprocess.run(["bash", "-n", RECIPES / name], check=True)
+
+
+def test_recipes_are_clean_for_shellcheck():
+    done = subprocess.run(
+        ["shellcheck", "--severity=style", *RECIPE_FILES],
+        cwd=RECIPES,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPE_FILES if name != "common.sh"])
+def test_a_recipe_says_what_it_reads(name):
+    text = (RECIPES / name).read_text()
+    comments = "\n".join(line for line in text.splitlines() if line.startswith("#"))
+    prefix = {
+        "zookeeper.sh": "ZOOKEEPER_",
+        "etcd.sh": "ETCD_",
+        "kube-apiserver.sh": "API_",
+        "kube-controller-manager.sh": "CONTROLLERS_",
+        "km-scheduler.sh": "KM_",
+        "node-version.sh": "KM_",
+        "node-runtime.sh": "NODE_",
+        "mesos-master.sh": "MESOS_",
+        "mesos-agent.sh": "MESOS_",
+        "departure.sh": "DEPARTURE_",
+        "smoke-test.sh": "SMOKE_",
+        "mesos-sharing.sh": "SHARING_",
+        "mesos-framework.sh": "FRAMEWORK_",
+        "teardown.sh": "FRAMEWORK_",
+    }.get(name)
+    if prefix is None:
+        pytest.skip("not one of the recipes with a prefix of its own")
+
+    used = set(re.findall(rf"\$\{{?({prefix}[A-Z_]+)", text))
+    said = set(re.findall(rf"\b({prefix}[A-Z_]+)\b", comments))
+    assert used <= said

@@ -1,0 +1,133 @@
+"""Asking real SSH servers: what they say, and every way in which they do not."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from components.ssh import Login
+from preflight.ask import ask
+from preflight.targets import Target
+from tests.preflight.light_hosts import SSHD, LightHosts, free_port, light_hosts, new_key
+
+pytestmark = pytest.mark.skipif(not SSHD.exists(), reason="needs openssh-server")
+
+
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LightHosts]:
+    with light_hosts(tmp_path_factory.mktemp("sshd"), 3) as started:
+        yield started
+
+
+def target(login: Login, **more: object) -> Target:
+    return Target(name="one", login=login, **more)
+
+
+def failure(login: Login) -> tuple[str | None, str]:
+    answer = ask([target(login)])[0]
+    return answer.failure, answer.detail
+
+
+def test_a_host_tells_its_facts_in_one_round(hosts: LightHosts) -> None:
+    answer = ask([target(hosts.login())])[0]
+
+    assert answer.facts is not None
+    assert answer.facts.sudo == "root"
+    assert answer.facts.arch == "x86_64"
+    assert answer.facts.memory_mb > 500
+    assert answer.facts.cpus >= 1
+
+
+def test_a_clock_that_is_right_has_no_skew(hosts: LightHosts) -> None:
+    assert ask([target(hosts.login())])[0].skew == 0.0
+
+
+def test_answers_keep_the_order_of_the_targets(hosts: LightHosts) -> None:
+    targets = [dataclasses.replace(target(hosts.login(n)), name=f"host-{n}") for n in (2, 0, 1)]
+
+    assert [answer.target.name for answer in ask(targets)] == ["host-2", "host-0", "host-1"]
+
+
+def test_a_listening_peer_and_a_refusing_peer_are_both_reachable(hosts: LightHosts) -> None:
+    peers = frozenset({f"{hosts.addresses[1]}:{hosts.port}", f"127.0.0.1:{free_port()}"})
+
+    answer = ask([target(hosts.login(), peers=peers)])[0]
+
+    assert answer.facts is not None
+    assert answer.facts.unreachable == {}
+
+
+def test_a_host_without_a_pinned_key_is_not_even_dialled() -> None:
+    login = Login(address="192.0.2.1", user="ops")
+
+    assert failure(login) == ("key-missing", "")
+
+
+def test_a_changed_host_key_stops_before_login(hosts: LightHosts, tmp_path: Path) -> None:
+    other = new_key(tmp_path / "other").with_suffix(".pub").read_text()
+
+    kind, detail = failure(dataclasses.replace(hosts.login(), host_key=other))
+
+    assert kind == "host-key"
+    assert detail.startswith("ssh-ed25519 SHA256:")
+
+
+def test_a_host_key_of_another_kind_is_a_changed_one(hosts: LightHosts, tmp_path: Path) -> None:
+    other = new_key(tmp_path / "other", "ecdsa").with_suffix(".pub").read_text()
+
+    assert failure(dataclasses.replace(hosts.login(), host_key=other))[0] == "host-key"
+
+
+def test_a_wrong_user_or_key_is_a_failed_login(hosts: LightHosts, tmp_path: Path) -> None:
+    login = dataclasses.replace(hosts.login(), key=new_key(tmp_path / "unknown"))
+
+    assert failure(login)[0] == "login"
+
+
+def test_a_key_file_that_is_missing_is_named(hosts: LightHosts, tmp_path: Path) -> None:
+    kind, detail = failure(dataclasses.replace(hosts.login(), key=tmp_path / "nothing"))
+
+    assert kind == "key-file"
+    assert str(tmp_path / "nothing") in detail
+
+
+def test_a_key_file_that_others_can_read_is_refused(hosts: LightHosts, tmp_path: Path) -> None:
+    open_key = new_key(tmp_path / "open")
+    open_key.chmod(0o644)
+
+    kind, detail = failure(dataclasses.replace(hosts.login(), key=open_key))
+
+    assert kind == "key-file"
+    assert "mode 644" in detail
+
+
+def test_a_port_where_nobody_listens_is_named(hosts: LightHosts) -> None:
+    kind, detail = failure(dataclasses.replace(hosts.login(), port=free_port()))
+
+    assert kind == "connect"
+    assert detail == "Connection refused"
+
+
+def test_a_host_behind_a_bastion_answers_through_it(hosts: LightHosts) -> None:
+    login = dataclasses.replace(hosts.login(1), bastion=hosts.login(0))
+
+    assert ask([target(login)])[0].facts is not None
+
+
+def test_a_bastion_that_does_not_answer_is_named(hosts: LightHosts) -> None:
+    closed = dataclasses.replace(hosts.login(0), port=free_port())
+    kind, detail = failure(dataclasses.replace(hosts.login(1), bastion=closed))
+
+    assert kind == "bastion"
+    assert f"root@127.0.1.1:{closed.port}" in detail
+
+
+def test_questions_change_no_file_of_ours(hosts: LightHosts) -> None:
+    before = Path("/etc/kubernetes-mesos").exists()
+
+    ask([target(hosts.login())])
+
+    assert Path("/etc/kubernetes-mesos").exists() == before

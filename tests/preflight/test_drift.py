@@ -1,0 +1,153 @@
+"""Drift: found by the facts script on real files, worded so that it is repaired once."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from preflight import drift
+from preflight.ask import SCRIPT
+from preflight.facts import Facts, parse
+from tests.preflight.test_judge import GOOD
+
+
+def read(tmp_path: Path, manifest: str) -> Facts:
+    """Run the script with our directory in place of the host's."""
+    directory = tmp_path / "manifest"
+    directory.mkdir(exist_ok=True)
+    (directory / "demo").write_text(manifest)
+    script = SCRIPT.read_text().replace("/etc/kubernetes-mesos/manifest", str(directory))
+    result = subprocess.run(
+        ["sh", "-s"],
+        input=script,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PEERS": ""},
+    )
+    return parse(result.stdout)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "zoo.cfg"
+    path.write_text("tickTime=2000\n")
+    path.chmod(0o644)
+    return path
+
+
+def line(path: Path) -> str:
+    return f"file 644 {hashlib.sha256(path.read_bytes()).hexdigest()} {path}\n"
+
+
+def test_a_host_as_it_was_left_has_no_drift(tmp_path: Path, file: Path) -> None:
+    (tmp_path / "link").symlink_to("zoo.cfg")
+    manifest = (
+        f"{line(file)}link - zoo.cfg {tmp_path}/link\nprogram 14 - {file}\n"
+        f"sysctl {Path('/proc/sys/kernel/ostype').read_text().strip()} - kernel.ostype\n"
+        "mount proc - /proc\n"
+    )
+
+    facts = read(tmp_path, manifest)
+
+    assert facts.recipes == {"demo"}
+    assert facts.drift == {}
+    assert drift.repairs(facts) == {}
+
+
+def test_changed_content_mode_link_size_and_absence_are_each_named(
+    tmp_path: Path, file: Path
+) -> None:
+    (tmp_path / "link").symlink_to("elsewhere")
+    manifest = (
+        f"{line(file)}link - zoo.cfg {tmp_path}/link\nprogram 99 - {file}\n"
+        f"file 644 0 {tmp_path}/nothing\nsysctl Windows - kernel.ostype\n"
+        f"mount ext4 - {tmp_path}\nunit enabled active no-such.service\n"
+    )
+    file.write_text("tickTime=2\n")
+    file.chmod(0o600)
+
+    found = read(tmp_path, manifest).drift["demo"]
+
+    assert found[0] == f"{file} has mode 600, not 644"
+    assert found[1] == f"{file} has another content"
+    assert found[2] == f"{tmp_path}/link leads to 'elsewhere', not 'zoo.cfg'"
+    assert found[3] == f"{file} has 11 bytes, not 99"
+    assert found[4] == f"{tmp_path}/nothing is missing"
+    assert found[5] == "sysctl kernel.ostype is 'Linux', not 'Windows'"
+    assert found[6] == f"{tmp_path} is not mounted"
+    assert found[7].startswith("no-such.service is ")
+
+
+def facts(**changed: object) -> Facts:
+    return dataclasses.replace(GOOD, recipes=frozenset({"zookeeper"}), **changed)
+
+
+def test_a_first_difference_is_repair_number_one() -> None:
+    found = facts(drift={"zookeeper": ("/a is missing", "/b has mode 600, not 644")})
+
+    assert drift.repairs(found) == {
+        "zookeeper": "repair 1: /a is missing; /b has mode 600, not 644"
+    }
+
+
+def test_after_the_repair_the_words_stay_so_that_the_preview_is_clean() -> None:
+    repaired = facts(repaired={"zookeeper": "repair 1: /a is missing"})
+
+    assert drift.repairs(repaired) == {"zookeeper": "repair 1: /a is missing"}
+    assert drift.found(repaired) == []
+
+
+def test_the_same_difference_a_second_time_is_a_new_repair() -> None:
+    again = facts(
+        drift={"zookeeper": ("/a is missing",)},
+        repaired={"zookeeper": "repair 1: /a is missing"},
+    )
+
+    assert drift.repairs(again) == {"zookeeper": "repair 2: /a is missing"}
+
+
+def test_a_host_that_lost_everything_does_not_list_everything() -> None:
+    many = facts(drift={"zookeeper": tuple(f"/file-{n} is missing" for n in range(100))})
+
+    words = drift.repairs(many)["zookeeper"]
+
+    assert len(words) < 500
+    assert words.endswith("(100 differences)")
+
+
+EXPECTED = ("zookeeper", "etcd")
+
+
+def test_a_host_that_lost_a_manifest_runs_that_recipe_again() -> None:
+    lost = facts(cluster="metal-1", time=1763845380.5)
+
+    assert drift.found(lost, EXPECTED) == ["etcd: everything is missing"]
+    assert drift.repairs(lost, EXPECTED) == {
+        "etcd": "repair 1, 2025-11-22 21:03 UTC: everything is missing"
+    }
+
+
+def test_a_manifest_lost_again_is_a_new_repair() -> None:
+    words = "repair 1, 2025-11-22 21:03 UTC: everything is missing"
+    again = facts(cluster="metal-1", repaired={"etcd": words}, time=1763849000.0)
+
+    assert drift.repairs(again, EXPECTED)["etcd"].startswith("repair 2, 2025-11-22 22:03 UTC")
+
+
+def test_a_host_installed_anew_gets_everything_again_without_a_word_of_repair() -> None:
+    bare = dataclasses.replace(GOOD, recipes=frozenset(), time=1763845380.5)
+
+    assert drift.found(bare, EXPECTED) == []
+    assert set(drift.repairs(bare, EXPECTED).values()) == {"joins, 2025-11-22 21:03 UTC"}
+
+
+def test_after_it_joined_the_words_stay_so_that_the_preview_is_clean() -> None:
+    joined = facts(cluster="metal-1", repaired={"zookeeper": "joins, 2025-11-22 21:03 UTC"})
+
+    assert drift.repairs(joined, ("zookeeper",)) == {"zookeeper": "joins, 2025-11-22 21:03 UTC"}

@@ -1,0 +1,258 @@
+"""Judging answers: each bad input is one problem, with host, found, allowed and remedy."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from components.ssh import Login
+from preflight.ask import Answer
+from preflight.facts import CutOffError, Facts, Listener, parse
+from preflight.judge import judge
+from preflight.problems import Problem, table
+from preflight.targets import Target
+
+LOGIN = Login(
+    address="10.0.0.11", user="ops", key=Path("/home/me/.ssh/id"), host_key="ssh-ed25519 AAAA"
+)
+TARGET = Target(name="rack1", login=LOGIN, ports={2181: "zookeeper.service"})
+GOOD = Facts(
+    sudo="ok",
+    user="ops",
+    hostname="rack1",
+    machine_id="a" * 32,
+    arch="x86_64",
+    kernel="6.1.0",
+    cpus=4,
+    memory_mb=8000,
+    disk_mb=50000,
+    cgroup="v2",
+    systemd=True,
+    os_id="debian",
+    os_version="12",
+    os_name="Debian GNU/Linux 12 (bookworm)",
+    time=0.0,
+)
+
+
+def problems(answer: Answer) -> list[Problem]:
+    return judge([answer], "kubernetes-mesos/metal")
+
+
+def facts(**changed: object) -> Answer:
+    return Answer(target=TARGET, facts=dataclasses.replace(GOOD, **changed))
+
+
+def test_a_good_host_has_no_problem() -> None:
+    assert problems(facts()) == []
+
+
+@pytest.mark.parametrize(
+    ("system", "version"),
+    [("debian", "12"), ("debian", "13"), ("ubuntu", "22.04"), ("ubuntu", "24.04")],
+)
+def test_supported_systems_are_accepted(system: str, version: str) -> None:
+    assert problems(facts(os_id=system, os_version=version)) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "what", "found", "allowed", "remedy"),
+    [
+        pytest.param(
+            facts(os_id="fedora", os_version="41", os_name="Fedora Linux 41"),
+            *("system", "Fedora Linux 41", "Debian 12, Debian 13", "install one"),
+            id="unknown system",
+        ),
+        pytest.param(
+            facts(os_id="debian", os_version="11", os_name="Debian GNU/Linux 11"),
+            *("system", "Debian GNU/Linux 11", "Ubuntu 24.04", "install one"),
+            id="old system",
+        ),
+        pytest.param(
+            facts(arch="aarch64"),
+            *("architecture", "aarch64", "x86_64", "another machine"),
+            id="architecture",
+        ),
+        pytest.param(
+            facts(sudo="missing"),
+            *("sudo", "there is no sudo", "without a password", "apt-get install sudo"),
+            id="no sudo",
+        ),
+        pytest.param(
+            facts(sudo="password"),
+            *("sudo", "asks ops for a password", "without a password", "NOPASSWD"),
+            id="sudo with a password",
+        ),
+        pytest.param(
+            facts(sudo="refused"),
+            *("sudo", "ops may not use sudo", "root, or sudo", "NOPASSWD"),
+            id="sudo refused",
+        ),
+        pytest.param(
+            facts(memory_mb=512),
+            *("memory", "512 MB", "1800 MB or more", "larger machine"),
+            id="memory",
+        ),
+        pytest.param(
+            facts(disk_mb=900),
+            *("disk", "900 MB free", "8000 MB free", "larger machine"),
+            id="disk",
+        ),
+        pytest.param(
+            facts(systemd=False), *("init", "does not run", "systemd", "boot"), id="no systemd"
+        ),
+        pytest.param(
+            facts(listeners=(Listener(port=2181, program="java", unit="zk.service"),)),
+            *(
+                "port",
+                "2181 is used by java (zk.service)",
+                "free for zookeeper",
+                "disable --now zk",
+            ),
+            id="port in use by a service",
+        ),
+        pytest.param(
+            facts(listeners=(Listener(port=2181, program="-", unit="-"),)),
+            *("port", "2181 is used by somebody", "free for zookeeper", "ss -ltnp"),
+            id="port in use by somebody",
+        ),
+        pytest.param(
+            facts(cluster="kubernetes-mesos/other"),
+            *("owner", "belongs to cluster kubernetes-mesos/other", "nobody, or", "take it out"),
+            id="another cluster of ours",
+        ),
+        pytest.param(
+            facts(installed={"mesos": "/etc/mesos"}),
+            *("owner", "another Mesos (/etc/mesos)", "nobody", "purge mesos"),
+            id="another Mesos",
+        ),
+        pytest.param(
+            facts(installed={"kubeadm": "/etc/kubernetes/admin.conf"}),
+            *("owner", "kubeadm (/etc/kubernetes/admin.conf)", "nobody", "kubeadm reset"),
+            id="kubeadm",
+        ),
+        pytest.param(
+            facts(unreachable={"10.0.0.12:2181": "No route to host"}),
+            *("network", "10.0.0.12:2181: No route to host", "TCP from rack1", "firewalls"),
+            id="no way to another host",
+        ),
+        pytest.param(
+            Answer(target=TARGET, facts=GOOD, skew=-7.25),
+            *("clock", "7.2 s behind", "2 s or less", "timedatectl"),
+            id="clock",
+        ),
+        pytest.param(
+            Answer(target=TARGET, failure="key-missing"),
+            *("host key", "no `host_key:`", "known beforehand", "make trust"),
+            id="host key missing",
+        ),
+        pytest.param(
+            Answer(target=TARGET, failure="host-key", detail="ssh-ed25519 SHA256:xyz"),
+            *("host key", "shows ssh-ed25519 SHA256:xyz", "in the stack file", "find out why"),
+            id="host key changed",
+        ),
+        pytest.param(
+            Answer(target=TARGET, failure="login", detail="Permission denied"),
+            *("login", "ops@10.0.0.11:22: Permission denied", "this user", "authorized_keys"),
+            id="wrong user",
+        ),
+        pytest.param(
+            Answer(target=TARGET, failure="key-file", detail="/k has mode 644"),
+            *("key file", "/k has mode 644", "mode 600", "chmod 600"),
+            id="key file readable by all",
+        ),
+        pytest.param(
+            Answer(target=TARGET, failure="bastion", detail="root@b:22: Connection refused"),
+            *("bastion", "Connection refused", "lets us through", "correct `bastion:`"),
+            id="bastion unreachable",
+        ),
+        pytest.param(
+            Answer(target=TARGET, failure="connect", detail="No route to host"),
+            *("connect", "No route to host", "answers", "`gone: true`"),
+            id="host unreachable",
+        ),
+        pytest.param(
+            Answer(target=TARGET, failure="answer", detail="none in 30 s"),
+            *("answer", "none in 30 s", "read-only questions", "ssh -p 22"),
+            id="no answer",
+        ),
+    ],
+)
+def test_bad_input_is_one_problem(
+    answer: Answer, what: str, found: str, allowed: str, remedy: str
+) -> None:
+    (problem,) = problems(answer)
+
+    assert (problem.host, problem.what) == ("rack1", what)
+    assert found in problem.found
+    assert allowed in problem.allowed
+    assert remedy in problem.remedy
+
+
+def test_our_own_service_on_its_port_is_no_problem() -> None:
+    listener = Listener(port=2181, program="java", unit="zookeeper.service")
+
+    assert problems(facts(cluster="kubernetes-mesos/metal", listeners=(listener,))) == []
+
+
+def test_somebody_elses_zookeeper_of_the_same_name_is_a_problem() -> None:
+    listener = Listener(port=2181, program="java", unit="zookeeper.service")
+
+    assert [problem.what for problem in problems(facts(listeners=(listener,)))] == ["port"]
+
+
+def test_hosts_that_were_cloned_with_their_machine_id_are_found() -> None:
+    (problem,) = judge([Answer(target=TARGET, facts=GOOD), second(hostname="rack2")], "x")
+
+    assert (problem.host, problem.what) == ("rack2", "machine id")
+    assert "as rack1 has" in problem.found
+
+
+def second(**changed: object) -> Answer:
+    target = dataclasses.replace(TARGET, name="rack2")
+    return Answer(target=target, facts=dataclasses.replace(GOOD, **changed))
+
+
+def test_two_hosts_that_give_the_same_name_are_found() -> None:
+    answers = [facts(hostname="debian"), second(hostname="debian", machine_id="b" * 32)]
+
+    (problem,) = judge(answers, "x")
+
+    assert (problem.host, problem.what) == ("rack2", "name")
+    assert problem.found == "debian, as rack1 has"
+    assert "hostnamectl set-hostname" in problem.remedy
+
+
+def test_addresses_that_were_exchanged_in_the_file_are_found() -> None:
+    answers = [facts(hostname="rack2"), second(hostname="rack1", machine_id="b" * 32)]
+
+    found = judge(answers, "x")
+
+    assert [(problem.host, problem.what) for problem in found] == [
+        ("rack1", "name"),
+        ("rack2", "name"),
+    ]
+    assert "10.0.0.11 calls itself rack2" in found[0].found
+
+
+def test_names_that_are_only_not_given_yet_are_no_problem() -> None:
+    assert judge([facts(hostname="a"), second(hostname="b", machine_id="b" * 32)], "x") == []
+
+
+def test_all_problems_of_all_hosts_are_in_one_table() -> None:
+    other = dataclasses.replace(TARGET, name="rack2")
+    bad = dataclasses.replace(GOOD, memory_mb=1, arch="riscv64")
+    answers = [Answer(target=TARGET, facts=bad), Answer(target=other, failure="key-missing")]
+
+    text = table(judge(answers, "x"))
+
+    assert text.splitlines()[0].split() == ["HOST", "WHAT", "FOUND", "ALLOWED", "REMEDY"]
+    for words in ("riscv64", "1 MB", "rack2", "make trust"):
+        assert words in text
+
+
+def test_an_answer_that_was_cut_off_is_refused() -> None:
+    with pytest.raises(CutOffError, match="2 lines"):
+        parse("sudo\troot\nuser\troot\t0\n")
