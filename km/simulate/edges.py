@@ -31,6 +31,8 @@ TASK_START = 0.010
 TASK_END = 0.050
 EXECUTOR_START = 0.3
 NODE_READY = 2.0
+RESEND = 10.0
+"""Mesos' STATUS_UPDATE_RETRY_INTERVAL_MIN: how soon an agent repeats what nobody acknowledged."""
 
 
 class Km(Framework, Extender):
@@ -157,6 +159,24 @@ class Km(Framework, Extender):
         )
         self._stream(on.TaskUpdated(status=status))
 
+    def _report(self, task_id: str, agent: SimAgent, state: str, message: str = "") -> None:
+        """An agent says what became of a task, and says it again until somebody hears it."""
+        status = TaskStatus(
+            task_id=task_id, state=state, agent_id=agent.id, message=message, uuid="u"
+        )
+
+        def say() -> None:
+            if self.master.agents.get(agent.id) is not agent:
+                return
+            if state == "TASK_RUNNING" and task_id not in agent.tasks:
+                return  # its end has been said meanwhile
+            if self.connected and agent.up and agent.id not in self.master.recovering:
+                self.tell(on.TaskUpdated(status=status))
+            else:
+                self.clock.after(RESEND, say)
+
+        self.clock.after(STREAM, say)
+
     def _pod_changed(self, pod: Pod) -> None:
         if self.cluster.pods.get(pod.uid) is pod:
             self.tell(on.PodSeen(pod=pod))
@@ -237,7 +257,7 @@ class Km(Framework, Extender):
             return
         assert task.record is not None
         task.record = replace(task.record, state="TASK_RUNNING")
-        self._update(task.id, agent.id, "TASK_RUNNING")
+        self._report(task.id, agent, "TASK_RUNNING")
         kind, name = parse_task_id(task.id)
         if kind == "node":
             self.clock.after(NODE_READY, self._ready, task, agent, name)
@@ -285,8 +305,9 @@ class Km(Framework, Extender):
         self.clock.after(TASK_END, self._killed, action.task_id, action.agent_id)
 
     def _killed(self, task_id: str, agent_id: str) -> None:
-        if self.master.end(agent_id, task_id) is not None:
-            self._update(task_id, agent_id, "TASK_KILLED")
+        agent = self.master.agents.get(agent_id)
+        if agent is not None and self.master.end(agent_id, task_id) is not None:
+            self._report(task_id, agent, "TASK_KILLED")
 
     def _do_ShutdownExecutor(self, action: do.ShutdownExecutor) -> None:  # noqa: N802
         agent = self.master.agents.get(action.agent_id)
@@ -299,7 +320,7 @@ class Km(Framework, Extender):
             return
         executor_id = str(agent.executor["executor_id"]["value"])
         for task in self.master.end_executor(agent, self):
-            self._update(task.id, agent.id, "TASK_FAILED", "Executor terminated")
+            self._report(task.id, agent, "TASK_FAILED", "Executor terminated")
         self._stream(on.ExecutorExited(agent_id=agent.id, executor_id=executor_id, status=status))
 
     def _do_Reconcile(self, action: do.Reconcile) -> None:  # noqa: N802

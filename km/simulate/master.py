@@ -3,7 +3,8 @@
 The allocator works like Mesos' hierarchical one: the framework with the smallest dominant share is
 offered all that an agent has free, unless it is suppressed or has a filter; all agents once per
 allocation interval, and at once on REVIVE. It is the judge of invariants: what is launched has to
-be inside the offers that are accepted, and an executor's ExecutorInfo may never change.
+be inside the offers that are accepted (an executor that ended unheard of aside: there the master
+answers TASK_ERROR), and an executor's ExecutorInfo may never change.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+from km.launches import parse_task_id
 from km.offers import (
     AgentRecord,
     ExecutorRecord,
@@ -268,27 +270,35 @@ class Master:
         for _, _, amount in found:
             left = left + amount
         launched: list[SimTask] = []
+        unplanned = NOTHING
         for info in infos:
-            need = self._need(agent, info)
-            if not left.covers(need):
-                raise InvariantError(f"{info['name']} needs {need}, the offers have {left}")
-            left = left - need
+            need = resources_from_mesos(info["resources"])
+            starts = self._starts(agent, info)
+            if starts is not NOTHING and _joins(info):
+                # The executor ended and km may not have heard yet: it goes by what it knows.
+                unplanned = starts
+            if not left.covers(need + starts):
+                if unplanned is NOTHING or not (left + unplanned).covers(need):
+                    raise InvariantError(f"{info['name']} needs {need}, the offers have {left}")
+                answer(_status(info, "TASK_ERROR", "REASON_TASK_INVALID"))
+                continue
+            if starts is not NOTHING:
+                agent.executor, agent.executor_resources = info["executor"], starts
+            left = left - need - starts
             launched.append(self._launch(framework, agent, info))
         self._release(agent, framework, left)
         if refuse_seconds > 0:
             framework.filters[agent.id] = (self.clock.now + refuse_seconds, left)
         return launched
 
-    def _need(self, agent: SimAgent, info: Mapping[str, Any]) -> Resources:
-        need = resources_from_mesos(info["resources"])
+    def _starts(self, agent: SimAgent, info: Mapping[str, Any]) -> Resources:
+        """What the executor takes that this task starts; nothing when it runs already."""
         executor = info["executor"]
         if agent.executor is None:
-            agent.executor = executor
-            agent.executor_resources = resources_from_mesos(executor["resources"])
-            return need + agent.executor_resources
+            return resources_from_mesos(executor["resources"])
         if agent.executor != executor:
             raise InvariantError(f"{agent.hostname}: the ExecutorInfo changed")
-        return need
+        return NOTHING
 
     def _launch(self, framework: Framework, agent: SimAgent, info: Mapping[str, Any]) -> SimTask:
         task_id = str(info["task_id"]["value"])
@@ -387,6 +397,11 @@ class Master:
             executors=tuple(executors),
             recovering=frozenset(self.recovering),
         )
+
+
+def _joins(info: Mapping[str, Any]) -> bool:
+    """Whether a task goes into an executor that km believes to run."""
+    return parse_task_id(str(info["task_id"]["value"]))[0] == "pod"
 
 
 def _status(info: Mapping[str, Any], state: str, reason: str) -> TaskStatus:

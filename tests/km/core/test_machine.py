@@ -87,15 +87,20 @@ class Anything(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "scenario"):
             self.pass_time(150)
-            while self.places_pods(within=QUIET):
+            while self.something_moves(within=QUIET):
                 pass
             self.scenario.check_converged()
 
-    def places_pods(self, within: float) -> bool:
-        """Pods that end make room for others, one after another: that takes its time."""
-        before = self.scenario.cluster.bound_count
+    def something_moves(self, within: float) -> bool:
+        """What ends makes room for what waits, one after another: that takes its time."""
+        before = self.moves()
         self.pass_time(within)
-        return self.scenario.cluster.bound_count > before
+        return self.moves() > before
+
+    def moves(self) -> int:
+        """Pods that found a place and jobs of others that ended, so far."""
+        jobs = sum(batch.finished for batch in self.scenario.others)
+        return self.scenario.cluster.bound_count + jobs
 
 
 Anything.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
