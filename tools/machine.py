@@ -31,6 +31,9 @@ class Need:
     optional: bool = False
     """Without it some tests are skipped and say so; not every distribution has it as a package."""
 
+    service: str | None = None
+    """What the package would run from then on; only the program is wanted."""
+
 
 NEEDS = (
     Need(package="python3-venv", purpose="set-up", file="usr/lib/python3*/ensurepip/__init__.py"),
@@ -59,12 +62,13 @@ NEEDS = (
     Need(package="default-jre-headless", purpose="tests", command="java"),
     Need(package="libzookeeper-java", purpose="tests", file="usr/share/java/zookeeper.jar"),
     Need(package="shellcheck", purpose="tests", command="shellcheck"),
+    Need(package="openssh-server", purpose="tests", command="sshd", service="ssh"),
     Need(package="qemu-system-x86", purpose="slow tests", command="qemu-system-x86_64"),
     Need(package="chromium", purpose="tests", command="chromium", optional=True),
     Need(package="chromium-driver", purpose="tests", command="chromedriver", optional=True),
 )
-"""Mesos' libraries, Java and ZooKeeper are for tests that run masters without a lab, Chromium is
-for the test that looks at km's status page."""
+"""Mesos' libraries, Java and ZooKeeper are for tests that run masters without a lab, sshd for those
+that log in to loopback, Chromium is for the test that looks at km's status page."""
 
 
 def missing(purposes: Iterable[str], root: Path = Path("/"), path: str | None = None) -> list[Need]:
@@ -146,6 +150,10 @@ def ensure(
             told = f"Missing on this machine: {_listed(needs)}."
             print(f"{told}\n+ {shlex.join(command)}", file=sys.stderr, flush=True)
             run([*command, "--quiet=2"], env=quiet, stdout=sys.stderr, check=False)
+    for service in (need.service for need in lacking if need.service):
+        command = ["systemctl", "--quiet", "disable", "--now", service]
+        print(f"+ {shlex.join(command)}", file=sys.stderr, flush=True)
+        run(command, env=quiet, stdout=sys.stderr, check=False)
     still = find(purposes)
     if any(not need.optional for need in still):
         raise ToolsError(f"Still missing: {_listed(still)}. What apt-get said is above.")

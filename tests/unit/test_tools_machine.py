@@ -84,6 +84,14 @@ def test_what_is_optional_is_installed_apart_and_stops_nothing(capsys):
     ensure(Finder(lacks=[BROWSER]), KUBERNETES_MESOS_INSTALL="no")
 
 
+def test_a_service_that_comes_with_a_program_is_not_left_running():
+    server = machine.Need(package="openssh-server", purpose="tests", command="sshd", service="ssh")
+    finder = Finder(lacks=[server])
+    ensure(finder)
+
+    assert finder.ran[-1] == ["systemctl", "--quiet", "disable", "--now", "ssh"]
+
+
 def test_needs_are_found_by_command_and_by_file(tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "NEEDS", TWO)
     monkeypatch.setattr(machine, "SYSTEM_PATH", "/nowhere")
