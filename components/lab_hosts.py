@@ -43,6 +43,9 @@ class LabHostsArgs:
     owner: str
     """Whose lab it is, in a person's words."""
 
+    machine: str
+    """The machine that it is on. Others may have a clone at the same path, and this state."""
+
     control: LabGroup
     agents: LabGroup
 
@@ -71,6 +74,7 @@ class LabHosts(pulumi.ComponentResource):
             {
                 "lab": args.lab,
                 "owner": args.owner,
+                "machine": args.machine,
                 "network": str(args.network) if args.network else None,
             },
             pulumi.ResourceOptions(parent=self),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 from collections.abc import Mapping
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -39,6 +40,7 @@ def provision_hosts(name: str, wanted: Any, findings: Mapping[str, Any]) -> Host
             args = LabHostsArgs(
                 lab=lab_id(ROOT, stack),
                 owner=f"{ROOT}:{stack}",
+                machine=machine_id(),
                 control=lab_group(wanted.control),
                 agents=lab_group(wanted.agents),
                 network=wanted.network,
@@ -146,6 +148,14 @@ def aws_args(wanted: Any) -> AwsHostsArgs:
         protect=wanted.protect,
         debian=wanted.debian,
     )
+
+
+def machine_id(file: Path = Path("/etc/machine-id")) -> str:
+    """Tell this machine from others, which may work on the same state."""
+    try:
+        return file.read_text().strip() or socket.gethostname()
+    except OSError:
+        return socket.gethostname()
 
 
 def lab_id(clone: Path, stack: str) -> str:

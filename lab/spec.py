@@ -24,6 +24,8 @@ class NetworkSpec:
     """The /24 to use; None leaves the choice to the lab."""
     owner: str = ""
     """Who made it, as `<clone path>:<stack>`; shown when something is in the way."""
+    machine: str = ""
+    """The machine it was asked for on; for whoever reads the spec where it is kept."""
     memory_mb: int = 0
     """Memory that the hosts to come will ask for together; 0 is unknown, checked host by host."""
     disk_gb: int = 0
@@ -67,6 +69,7 @@ def read_network(text: str) -> NetworkSpec:
         lab=_lab(given),
         network=None if network is None else _network(network),
         owner=_text(given, "owner", default=""),
+        machine=_text(given, "machine", default=""),
         memory_mb=_whole(given, "memory_mb", 0, 10**9, default=0),
         disk_gb=_whole(given, "disk_gb", 0, 10**6, default=0),
     )

@@ -19,13 +19,21 @@ def own_backend(environment: Mapping[str, str] = os.environ) -> str | None:
     """The backend that the operator is logged in to or has named; None: they have none."""
     named_one = environment.get("PULUMI_BACKEND_URL")
     if named_one:
-        return None if named_one == backend_url() else named_one
+        return None if _is_a_checkouts(named_one) else named_one
     try:
         credentials = json.loads((pulumi_home(environment) / "credentials.json").read_text())
     except (OSError, ValueError):
         return None
     current = credentials.get("current")
-    return current if current and current != backend_url() else None
+    return current if current and not _is_a_checkouts(current) else None
+
+
+def _is_a_checkouts(url: str) -> bool:
+    """Whether a backend was made for a checkout, be it this one or another whose `make env` this
+    shell has read: each has its own, and none may work on another's.
+    """
+    scheme, _, path = url.partition("://")
+    return scheme == "file" and Path(path).absolute().is_relative_to(places.backends())
 
 
 def home(environment: Mapping[str, str] = os.environ) -> Path:
@@ -38,7 +46,7 @@ def home(environment: Mapping[str, str] = os.environ) -> Path:
 def pulumi_home(environment: Mapping[str, str] = os.environ) -> Path:
     """Where the operator's own Pulumi keeps credentials and plugins."""
     for name in ("PULUMI_CREDENTIALS_PATH", "PULUMI_HOME"):
-        if environment.get(name) and Path(environment[name]) != plugins.HOME:
+        if environment.get(name) and not plugins.is_a_checkouts(Path(environment[name])):
             return Path(environment[name])
     return Path.home() / ".pulumi"
 

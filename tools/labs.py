@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tools import places, state
+from tools import engine, places, state
 from tools.errors import ToolsError
 
 
@@ -45,7 +46,7 @@ def revive(name: str) -> bool:
     lab = of(name)
     if lab is None:
         if state.has_resources(name):
-            state.forget(name)
+            forget(name)
         return False
     if lab["lives"]:
         return False
@@ -54,8 +55,67 @@ def revive(name: str) -> bool:
         return True
     run("down", "--lab", lab["lab"])
     if state.has_resources(name):
-        state.forget(name)
+        forget(name)
     return False
+
+
+def refuse_others(name: str) -> list[Mapping[str, Any]]:
+    """Refuse a state that speaks of another checkout's lab, or of one on another machine.
+
+    Returns:
+        What the state says of this checkout's own.
+
+    Raises:
+        ToolsError: whose it is, and how to have a stack of one's own.
+    """
+    claims = claims_in(state.resources(name))
+    for claim in claims:
+        if not is_ours(claim, name):
+            _refuse(name, f"has the lab of {claim.get('owner')} (machine {claim.get('machine')})")
+    return claims
+
+
+def forget(name: str) -> None:
+    """Empty the state of a lab that is no more, once it is sure whose lab it was.
+
+    Raises:
+        ToolsError: it is another checkout's, or nobody can tell.
+    """
+    if not refuse_others(name) and engine.own_backend() is not None:
+        _refuse(name, "does not say whose lab it has")
+    state.forget(name)
+
+
+def _refuse(name: str, why: str) -> None:
+    raise ToolsError(
+        f"Stack {name}: its state in {engine.own_backend() or engine.backend_url()} {why}, "
+        f"and not that of\n{owner(name)} (machine {places.machine_id()}). Nothing was changed.\n"
+        f"For a lab here, give it a stack of its own: cp stacks/Pulumi.{name}.yaml "
+        "stacks/Pulumi.NAME.yaml; make up STACK=NAME\n"
+        f'If you know that what the state has is gone: eval "$(make -s env STACK={name})"; '
+        f"pulumi stack rm --force --preserve-config --stack {name}"
+    )
+
+
+def claims_in(resources: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """What a state's labs were asked for with: id, owner, machine."""
+    inputs = [resource.get("inputs") or {} for resource in resources]
+    return [
+        json.loads(given["stdin"])
+        for given in inputs
+        if str(given.get("create")).endswith(" -m lab network up")
+        and isinstance(given.get("stdin"), str)
+    ]
+
+
+def is_ours(claim: Mapping[str, Any], name: str) -> bool:
+    """Whether a lab was asked for by this checkout, on this machine.
+
+    A state among the operator's own files on this machine was made here, whatever the machine was
+    called then.
+    """
+    here = engine.own_backend() is None or claim.get("machine") in {None, places.machine_id()}
+    return claim.get("owner") == owner(name) and here
 
 
 def remove(name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,9 +29,22 @@ def clone_id(root: Path = ROOT) -> str:
     return hashlib.sha256(str(root).encode()).hexdigest()[:8]
 
 
+def machine_id(file: Path = Path("/etc/machine-id")) -> str:
+    """Tells this machine from others: two of them may have a clone at the same path."""
+    try:
+        return file.read_text().strip() or socket.gethostname()
+    except OSError:
+        return socket.gethostname()
+
+
+def backends() -> Path:
+    """The Pulumi states of all checkouts of the operator on this machine."""
+    return state() / "backend"
+
+
 def backend() -> Path:
     """Pulumi's state of this checkout, where the operator has no backend of their own."""
-    return state() / "backend" / clone_id()
+    return backends() / clone_id()
 
 
 def kubeconfig(stack: str) -> Path:

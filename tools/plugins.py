@@ -90,7 +90,13 @@ def _is_real(name: str, version: str) -> bool:
     """Whether the operator has the real plugin already or can download it."""
     own = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
     installed = own / "plugins" / f"resource-{name}-v{version}" / f"pulumi-resource-{name}"
-    return (own != HOME and installed.exists()) or release.reachable(url(name, version))
+    is_installed = installed.exists() and not is_a_checkouts(own)
+    return is_installed or release.reachable(url(name, version))
+
+
+def is_a_checkouts(home: Path) -> bool:
+    """Whether a Pulumi home is this or another checkout's: what lies in it may be a stand-in."""
+    return home == HOME or (home / MARK.name).exists()
 
 
 def _install(*, offline: bool) -> dict[str, str]:

@@ -27,7 +27,10 @@ def up(stack: str) -> None:
     start = time.monotonic()
     state.release_dead_locks(stack)
     state.ensure(stack)
-    revived = state.hosts_are_on(stack) == "lab" and labs.revive(stack)
+    on_lab = state.hosts_are_on(stack) == "lab"
+    if on_lab:
+        labs.refuse_others(stack)
+    revived = on_lab and labs.revive(stack)
     started = time.time()
     _run(stack, "up", "--yes", "--skip-preview")
     write_kubeconfig(stack)
@@ -48,8 +51,10 @@ def down(stack: str) -> None:
     """Take away everything that a stack is made of; the stack itself stays, empty."""
     on_lab = state.hosts_are_on(stack) == "lab"
     state.release_dead_locks(stack)
+    if on_lab:
+        labs.refuse_others(stack)
     if on_lab and labs.is_dead(stack):
-        state.forget(stack)  # there is nobody left to ask to take things away
+        labs.forget(stack)  # there is nobody left to ask to take things away
     elif state.has_resources(stack):
         _run(stack, "destroy", "--yes", "--skip-preview")
     if on_lab:

@@ -104,15 +104,23 @@ def release_dead_locks(stack: str) -> None:
 
 
 def has_resources(stack: str) -> bool:
-    """Whether the state has anything in it; an operator's own backend is asked."""
+    """Whether the state has anything in it."""
+    return bool(resources(stack))
+
+
+def resources(stack: str) -> list[dict[str, Any]]:
+    """All that the state has, or may have since it was being made or changed.
+
+    An operator's own backend is asked.
+    """
     if engine.own_backend() is None:
         path = engine.state_file(stack)
-        if not path.exists():
-            return False
-        latest = json.loads(path.read_text())["checkpoint"].get("latest") or {}
+        latest = json.loads(path.read_text())["checkpoint"].get("latest") if path.exists() else None
     else:
         latest = json.loads(pulumi(stack, "stack", "export", shown=False).stdout)["deployment"]
-    return bool(latest.get("resources") or latest.get("pending_operations"))
+    latest = latest or {}
+    pending = [one.get("resource") or {} for one in latest.get("pending_operations") or ()]
+    return [*(latest.get("resources") or ()), *pending]
 
 
 def forget(stack: str) -> None:

@@ -18,6 +18,7 @@ def arguments(**more):
         **{
             "lab": "abcd1234",
             "owner": "/clone:test",
+            "machine": "4711",
             "control": LabGroup(count=1, cpus=2, memory_mb=2560, disk_gb=20),
             "agents": LabGroup(
                 count=2,
@@ -84,6 +85,7 @@ def test_the_network_is_the_labs_first_and_last(recorder, run, network, asked):
     assert json.loads(made.inputs["stdin"]) == {
         "lab": "abcd1234",
         "owner": "/clone:test",
+        "machine": "4711",
         "network": asked,
     }
     assert made.inputs["delete"] == ".venv/bin/python -m lab network down"

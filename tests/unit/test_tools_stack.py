@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from components import provision
 from tools import engine, labs, places, plugins, progress, salt, setup, stack, state
 from tools.errors import ToolsError
 
@@ -85,6 +86,41 @@ def test_a_backend_of_the_operators_own_is_respected(operator, monkeypatch, how)
 
     ours = ("PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE_FILE", "PULUMI_HOME")
     assert not [name for name in ours if name in added]
+
+
+@pytest.mark.parametrize("how", ["named", "logged in"])
+def test_the_backend_of_another_checkout_is_nobodys_own(operator, monkeypatch, how):
+    other = f"file://{places.backends()}/0123abcd"
+    if how == "named":  # as in a shell that has read the other's `make env`
+        monkeypatch.setenv("PULUMI_BACKEND_URL", other)
+    else:
+        (operator / ".pulumi").mkdir()
+        (operator / ".pulumi/credentials.json").write_text(json.dumps({"current": other}))
+
+    assert engine.own_backend() is None
+    assert engine.additions("local")["PULUMI_BACKEND_URL"] == f"file://{places.backend()}"
+
+
+@pytest.mark.parametrize("path", ["/srv/pulumi", "{state}/backend-of-mine", "~"])
+def test_a_directory_of_the_operators_own_is_a_backend_of_their_own(operator, path):
+    url = "file://" + path.format(state=places.state())
+
+    assert engine.own_backend({"PULUMI_BACKEND_URL": url}) == url
+
+
+def test_the_pulumi_home_of_another_checkout_is_nobodys_own(operator, monkeypatch):
+    other = operator / "other/.venv/pulumi"
+    installed = other / "plugins/resource-command-v1.2.1/pulumi-resource-command"
+    installed.parent.mkdir(parents=True)
+    installed.touch()
+    (other / "decided.json").write_text("{}")
+    monkeypatch.setenv("PULUMI_HOME", str(other))
+    monkeypatch.setattr(plugins.release, "reachable", lambda _: False)
+
+    assert engine.pulumi_home() == operator / ".pulumi"
+    assert not plugins._is_real("command", "1.2.1")
+    (other / "decided.json").unlink()
+    assert plugins._is_real("command", "1.2.1")
 
 
 def test_stand_ins_keep_out_of_the_operators_pulumi_home(operator, monkeypatch):
@@ -227,6 +263,70 @@ def lab(operator, monkeypatch):
         return done
 
     return tell
+
+
+def claim(**said):
+    """What a state keeps of a lab's network."""
+    spec = {"lab": "ab12", "owner": labs.owner("local"), "machine": places.machine_id()} | said
+    create = ".venv/bin/python -m lab network up"
+    return {"inputs": {"create": create, "stdin": json.dumps(spec)}}
+
+
+OTHER_CLONE, OTHER_MACHINE = {"owner": "/home/b/clone:local"}, {"machine": "4711"}
+KEYS = {"inputs": {"create": ".venv/bin/python -m components.keys ssh", "stdin": "{}"}}
+
+
+@pytest.mark.parametrize(
+    ("backend", "claimed", "refused"),
+    [
+        (None, None, None),
+        (None, {}, None),
+        (None, OTHER_MACHINE, None),
+        (None, OTHER_CLONE, "has the lab of /home/b/clone:local"),
+        ("s3://b", {}, None),
+        ("s3://b", {"machine": None}, None),
+        ("s3://b", OTHER_CLONE, "has the lab of /home/b/clone:local"),
+        ("s3://b", OTHER_MACHINE, r"has the lab of .*checkout:local \(machine 4711\)"),
+        ("s3://b", None, "does not say whose lab it has"),
+    ],
+)
+def test_only_the_state_of_ones_own_lab_is_forgotten(
+    operator, monkeypatch, backend, claimed, refused
+):
+    forgotten = []
+    resources = [{}, KEYS, *([] if claimed is None else [claim(**claimed)])]
+    monkeypatch.setattr(engine, "own_backend", lambda *_: backend)
+    monkeypatch.setattr(state, "resources", lambda _: resources)
+    monkeypatch.setattr(state, "forget", forgotten.append)
+
+    if refused is None:
+        labs.forget("local")
+        assert forgotten == ["local"]
+        return
+    with pytest.raises(ToolsError, match=refused) as error:
+        labs.forget("local")
+    assert "Nothing was changed" in str(error.value)
+    assert forgotten == []
+
+
+@pytest.mark.parametrize("command", [stack.up, stack.down])
+def test_a_stack_whose_state_is_another_checkouts_is_not_touched(lab, monkeypatch, command):
+    done = lab(None, in_state=True)
+    monkeypatch.setattr(state, "ensure", lambda _: None)
+    monkeypatch.setattr(state, "resources", lambda _: [claim(**OTHER_CLONE)])
+    monkeypatch.setattr(stack, "_run", lambda *words: done.append(words[1]))
+
+    with pytest.raises(ToolsError, match="has the lab of /home/b/clone:local"):
+        command("local")
+    assert done == []
+
+
+def test_tools_and_program_name_owner_and_machine_alike(tmp_path):
+    made = tmp_path / "machine-id"
+    for text in ("0123abcd\n", "", None):
+        made.write_text(text) if text is not None else made.unlink()
+        assert places.machine_id(made) == provision.machine_id(made)
+    assert provision.ROOT == places.ROOT
 
 
 ALIVE, DEAD = {"lab": "ab12", "lives": True}, {"lab": "ab12", "lives": False}
