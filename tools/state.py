@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import socket
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from tools import engine, places, salt
+from tools import engine, places, salt, stack_file
 from tools.errors import ToolsError
 
 
@@ -24,9 +23,20 @@ def settings_file(stack: str) -> Path:
 
 
 def hosts_are_on(stack: str) -> str:
-    """The kind of hosts that a stack's settings ask for: `lab`, `metal` or `aws`."""
-    found = re.search(r"^\s+on:\s*[\"']?(\w+)", settings_file(stack).read_text(), re.MULTILINE)
-    return found.group(1) if found else "lab"
+    """The kind of hosts that a stack's settings ask for: `lab`, `metal` or `aws`.
+
+    Raises:
+        ToolsError: they do not say so, or not in a way that is understood here.
+    """
+    path = settings_file(stack)
+    kind = stack_file.kind_of_hosts(path.read_text())
+    if kind is None:
+        raise ToolsError(
+            f"{path}: cluster.hosts.on cannot be told from it. Allowed are "
+            f"{', '.join(stack_file.KINDS)}.\nWrite it plainly, on a line of its own, as "
+            "stacks/Pulumi.local.yaml does."
+        )
+    return kind
 
 
 def say(text: str) -> None:

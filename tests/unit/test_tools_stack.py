@@ -228,6 +228,13 @@ def test_the_settings_say_what_the_hosts_are(operator, kind):
     assert state.hosts_are_on("x") == kind
 
 
+def test_settings_that_do_not_tell_what_the_hosts_are_are_refused(operator):
+    (operator / "checkout/stacks/Pulumi.x.yaml").write_text(SETTINGS.replace("lab", "*kind"))
+
+    with pytest.raises(ToolsError, match=r"Pulumi\.x\.yaml: cluster\.hosts\.on .* lab, metal, aws"):
+        state.hosts_are_on("x")
+
+
 @pytest.mark.parametrize(
     ("latest", "expected"),
     [
