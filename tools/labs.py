@@ -38,10 +38,13 @@ def is_dead(name: str) -> bool:
 
 
 def revive(name: str) -> bool:
-    """Before an update: start a lab of which nothing runs, or clear away what is left of it.
+    """Before an update: start a lab of which nothing runs.
 
     Returns:
         Whether the hosts were started again, with all that is on them.
+
+    Raises:
+        ToolsError: they do not start. Their data stays: only the operator may give it up.
     """
     lab = of(name)
     if lab is None:
@@ -51,12 +54,14 @@ def revive(name: str) -> bool:
     if lab["lives"]:
         return False
     state.say(f"Nothing of the lab of stack {name} runs any more (machine restarted?)")
-    if run("up", "--lab", lab["lab"]):
+    if run("up", "--lab", lab["lab"]) or run("up", "--lab", lab["lab"]):
         return True
-    run("down", "--lab", lab["lab"])
-    if state.has_resources(name):
-        forget(name)
-    return False
+    option = "" if name == "local" else f" STACK={name}"
+    raise ToolsError(
+        f"The lab of stack {name} could not be started (see above). Its hosts keep their data.\n"
+        f"Once the cause is gone: make up{option}. To give the lab up with all its data: "
+        f"make down{option}"
+    )
 
 
 def refuse_others(name: str) -> list[Mapping[str, Any]]:

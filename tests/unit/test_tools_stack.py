@@ -255,13 +255,16 @@ def test_a_state_is_empty_when_nothing_is_or_may_be_in_it(operator, latest, expe
 
 @pytest.fixture
 def lab(operator, monkeypatch):
-    """A stack's lab as told to be: `lab(listed, in_state, starts)`; gives what is done to it."""
+    """A stack's lab as told to be: `lab(listed, in_state, fails)`; gives what is done to it.
+
+    `fails` is how often starting it does before it goes well.
+    """
     done = []
 
-    def tell(listed, *, in_state, starts=True):
+    def tell(listed, *, in_state, fails=0):
         def run(*words):
             done.append(words[0])
-            return starts or words[0] != "up"
+            return words[0] != "up" or done.count("up") > fails
 
         monkeypatch.setattr(labs, "of", lambda _: listed)
         monkeypatch.setattr(labs, "run", run)
@@ -340,27 +343,41 @@ ALIVE, DEAD = {"lab": "ab12", "lives": True}, {"lab": "ab12", "lives": False}
 
 
 @pytest.mark.parametrize(
-    ("listed", "in_state", "starts", "expected"),
+    ("listed", "in_state", "fails", "expected"),
     [
-        (None, False, True, []),
-        (ALIVE, True, True, []),
-        (DEAD, True, True, ["up"]),
-        (DEAD, True, False, ["up", "down", "forget"]),
-        (DEAD, False, False, ["up", "down"]),
-        (None, True, True, ["forget"]),
+        (None, False, 0, []),
+        (ALIVE, True, 0, []),
+        (DEAD, True, 0, ["up"]),
+        (DEAD, True, 1, ["up", "up"]),
+        (DEAD, False, 0, ["up"]),
+        (None, True, 0, ["forget"]),
     ],
-    ids=["first", "running", "restarted", "unstartable", "half made", "removed by hand"],
+    ids=["first", "running", "restarted", "at the second try", "half made", "removed by hand"],
 )
-def test_a_lab_is_brought_back_to_life_or_cleared_away(lab, listed, in_state, starts, expected):
-    done = lab(listed, in_state=in_state, starts=starts)
+def test_a_lab_is_brought_back_to_life(lab, listed, in_state, fails, expected):
+    done = lab(listed, in_state=in_state, fails=fails)
     revived = labs.revive("local")
 
     assert done == expected
-    assert revived is (expected == ["up"])
+    assert revived is ("up" in expected)
+
+
+@pytest.mark.parametrize("in_state", [True, False])
+@pytest.mark.parametrize("name", ["local", "other"])
+def test_a_lab_that_does_not_start_keeps_its_data(lab, in_state, name):
+    done = lab(DEAD, in_state=in_state, fails=2)
+
+    with pytest.raises(ToolsError) as error:
+        labs.revive(name)
+    assert done == ["up", "up"]
+    option = {"local": "", "other": " STACK=other"}[name]
+    assert f"make up{option}. To give the lab up with all its data: make down{option}" in str(
+        error.value
+    )
 
 
 def test_after_all_hosts_died_what_was_lost_with_them_is_made_again(lab, monkeypatch):
-    done = lab(DEAD, in_state=True, starts=True)
+    done = lab(DEAD, in_state=True)
     monkeypatch.setattr(state, "release_dead_locks", lambda _: None)
     monkeypatch.setattr(state, "ensure", lambda _: None)
     monkeypatch.setattr(state, "hosts_are_on", lambda _: "lab")
