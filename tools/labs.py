@@ -32,16 +32,24 @@ def of(name: str) -> dict[str, Any] | None:
 
 
 def is_dead(name: str) -> bool:
-    """Whether the stack's state speaks of a lab that is no more, or of which nothing runs."""
+    """Whether the stack's state speaks of a lab that is no more, or of hosts that do not run.
+
+    What would be asked of them goes with the lab.
+    """
     lab = of(name)
-    return state.has_resources(name) if lab is None else not lab["lives"]
+    return state.has_resources(name) if lab is None else not lab["lives"] or bool(dead_hosts(lab))
+
+
+def dead_hosts(lab: Mapping[str, Any]) -> list[str]:
+    """The hosts of a lab that ran once and do not now; those to come are the program's business."""
+    return [str(host["name"]) for host in lab["hosts"] if host["pid"] and not host["lives"]]
 
 
 def revive(name: str) -> bool:
-    """Before an update: start a lab of which nothing runs.
+    """Before an update: start a lab of which nothing runs, or those of its hosts that do not.
 
     Returns:
-        Whether the hosts were started again, with all that is on them.
+        Whether hosts were started again, with all that is on them.
 
     Raises:
         ToolsError: they do not start. Their data stays: only the operator may give it up.
@@ -51,9 +59,11 @@ def revive(name: str) -> bool:
         if state.has_resources(name):
             forget(name)
         return False
-    if lab["lives"]:
+    dead = dead_hosts(lab)
+    if lab["lives"] and not dead:
         return False
-    state.say(f"Nothing of the lab of stack {name} runs any more (machine restarted?)")
+    what = f"{', '.join(dead)} of" if lab["lives"] else "Nothing of"
+    state.say(f"{what} the lab of stack {name}: not running any more (machine restarted?)")
     if run("up", "--lab", lab["lab"]) or run("up", "--lab", lab["lab"]):
         return True
     option = "" if name == "local" else f" STACK={name}"

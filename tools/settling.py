@@ -1,4 +1,4 @@
-"""After all hosts died at once: wait until the cluster has found out what it lost.
+"""After hosts died: wait until the cluster has found out what it lost.
 
 Until then Kubernetes shows nodes and pods as they were before, and a refresh would believe it.
 """

@@ -36,7 +36,7 @@ def up(stack: str) -> None:
     write_kubeconfig(stack)
     if revived:
         # Pods that nobody replaces are lost with their node, and the state does not know it.
-        state.say("All hosts were started again: making what was lost with them")
+        state.say("Hosts were started again: making what was lost with them")
         settling.settle(stack, since=started)
         _run(stack, "up", "--refresh", "--yes", "--skip-preview")
     _show(stack, duration(time.monotonic() - start))

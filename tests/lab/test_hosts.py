@@ -15,6 +15,7 @@ import pytest
 
 from tests.lab.conftest import Lab
 from tests.leftovers import leftovers
+from tools import labs
 
 pytestmark = pytest.mark.lab
 
@@ -155,6 +156,23 @@ def test_dead_labs_are_removed_and_living_ones_are_not(new_lab: Callable[[], Lab
     assert leftovers(dead.name) == []
     assert living.listed()
     assert stranger.listed()
+
+
+def test_a_host_that_died_alone_is_started_again_with_its_data(lab: Lab) -> None:
+    lab.network_up(owner=labs.owner(lab.name))
+    died, stayed = lab.host_up("agent-1", 21), lab.host_up("agent-2", 22)
+    survivor = lab.supervisor("agent-2")
+    lab.ssh("agent-1", died, "echo 42 > /root/kept && sync")
+    os.kill(lab.supervisor("agent-1"), signal.SIGKILL)
+    time.sleep(0.5)
+
+    assert labs.is_dead(lab.name)
+    assert labs.revive(lab.name)
+    assert lab.ssh("agent-1", died, "cat /root/kept") == "42"
+    assert lab.supervisor("agent-2") == survivor
+    assert lab.ssh("agent-2", stayed, "hostname") == "agent-2"
+    assert not labs.revive(lab.name)
+    assert not labs.is_dead(lab.name)
 
 
 def test_an_up_that_was_killed_half_way_is_cleaned_up_and_can_be_repeated(lab: Lab) -> None:

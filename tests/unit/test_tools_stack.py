@@ -339,7 +339,15 @@ def test_tools_and_program_name_owner_and_machine_alike(tmp_path):
     assert provision.ROOT == places.ROOT
 
 
-ALIVE, DEAD = {"lab": "ab12", "lives": True}, {"lab": "ab12", "lives": False}
+def hosts(*alive):
+    """A lab with a host for each, as `lab list` shows it."""
+    shown = [{"name": f"host-{i}", "lives": yes, "pid": i} for i, yes in enumerate(alive, start=1)]
+    return {"lab": "ab12", "lives": any(alive), "hosts": shown}
+
+
+ALIVE, MAIMED, DEAD = hosts(True, True), hosts(True, False), hosts(False, False)
+TO_COME = {"name": "host-3", "lives": False, "pid": None}
+BEING_MADE = {**ALIVE, "hosts": [*ALIVE["hosts"], TO_COME]}
 
 
 @pytest.mark.parametrize(
@@ -347,12 +355,23 @@ ALIVE, DEAD = {"lab": "ab12", "lives": True}, {"lab": "ab12", "lives": False}
     [
         (None, False, 0, []),
         (ALIVE, True, 0, []),
+        (BEING_MADE, False, 0, []),
+        (MAIMED, True, 0, ["up"]),
         (DEAD, True, 0, ["up"]),
         (DEAD, True, 1, ["up", "up"]),
         (DEAD, False, 0, ["up"]),
         (None, True, 0, ["forget"]),
     ],
-    ids=["first", "running", "restarted", "at the second try", "half made", "removed by hand"],
+    ids=[
+        "first",
+        "running",
+        "a host to come",
+        "a host died",
+        "restarted",
+        "at the second try",
+        "half made",
+        "removed by hand",
+    ],
 )
 def test_a_lab_is_brought_back_to_life(lab, listed, in_state, fails, expected):
     done = lab(listed, in_state=in_state, fails=fails)
@@ -376,8 +395,9 @@ def test_a_lab_that_does_not_start_keeps_its_data(lab, in_state, name):
     )
 
 
-def test_after_all_hosts_died_what_was_lost_with_them_is_made_again(lab, monkeypatch):
-    done = lab(DEAD, in_state=True)
+@pytest.mark.parametrize("listed", [MAIMED, DEAD], ids=["one host", "all hosts"])
+def test_after_hosts_died_what_was_lost_with_them_is_made_again(lab, monkeypatch, listed):
+    done = lab(listed, in_state=True)
     monkeypatch.setattr(state, "release_dead_locks", lambda _: None)
     monkeypatch.setattr(state, "ensure", lambda _: None)
     monkeypatch.setattr(state, "hosts_are_on", lambda _: "lab")
@@ -390,8 +410,9 @@ def test_after_all_hosts_died_what_was_lost_with_them_is_made_again(lab, monkeyp
     assert done == ["up", "up --yes", "kubeconfig", "settle", "up --refresh"]
 
 
-def test_a_dead_lab_is_taken_down_without_asking_its_hosts(lab, monkeypatch):
-    done = lab(DEAD, in_state=True)
+@pytest.mark.parametrize("listed", [MAIMED, DEAD], ids=["one host", "all hosts"])
+def test_a_lab_with_dead_hosts_is_taken_down_without_asking_them(lab, monkeypatch, listed):
+    done = lab(listed, in_state=True)
     monkeypatch.setattr(stack, "_run", lambda *words: done.append(words[1]))
     stack.down("local")
 
