@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from tools import engine, places, salt, stack_file
+from tools import engine, places, process, salt, stack_file
 from tools.errors import ToolsError
 
 
@@ -45,17 +45,13 @@ def say(text: str) -> None:
 
 def pulumi(stack: str, *arguments: str, shown: bool = True) -> subprocess.CompletedProcess[str]:
     """Run pulumi in the checkout. Not `shown`, its output is kept, and a failure is an error."""
-    pipe = None if shown else subprocess.PIPE
     path = settings_file(stack)
     with nullcontext() if engine.own_backend() else salt.kept_out(path):
-        done = subprocess.run(
+        done = process.run_patiently(
             [engine.pulumi(), *arguments, "--stack", stack],
             cwd=places.ROOT,
-            env=engine.environment(stack),
-            text=True,
-            check=False,
-            stdout=pipe,
-            stderr=pipe,
+            environment=engine.environment(stack),
+            shown=shown,
         )
     if done.returncode and not shown:
         raise ToolsError(f"pulumi {' '.join(arguments)}:\n{done.stdout}{done.stderr}")
