@@ -6,10 +6,12 @@ The hosts are whole systems with systemd and sshd; nothing is installed on them.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
+from pathlib import Path
 
 import pulumi
 from pulumi_command import local, remote
@@ -99,10 +101,10 @@ class LabHosts(pulumi.ComponentResource):
         )
 
     def _make_hosts(self, role: Role, group: LabGroup) -> list[Host]:
-        return [self._make_host(role, group, number) for number in range(1, group.count + 1)]
+        names = enumerate(host_names(role, group.count), start=1)
+        return [self._make_host(role, group, name, number) for number, name in names]
 
-    def _make_host(self, role: Role, group: LabGroup, number: int) -> Host:
-        name = f"{role}-{number}"
+    def _make_host(self, role: Role, group: LabGroup, name: str, number: int) -> Host:
         index = FIRST_INDEX[role] + number - 1
         key = self._make_key(f"{name}-key", name)
         machine = run_program(
@@ -140,6 +142,16 @@ class LabHosts(pulumi.ComponentResource):
             attributes=group.attributes.get(name, {}),
             machine=machine,
         )
+
+
+def lab_id(clone: Path, stack: str) -> str:
+    """Tell the labs of all clones and stacks on one machine apart."""
+    return hashlib.sha256(f"{clone}{stack}".encode()).hexdigest()[:8]
+
+
+def host_names(role: Role, count: int) -> list[str]:
+    """Name the hosts of a role."""
+    return [f"{role}-{number}" for number in range(1, count + 1)]
 
 
 def part(key: local.Command, which: str) -> pulumi.Output[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import socket
 from collections.abc import Mapping
 from ipaddress import IPv4Network
@@ -13,7 +12,7 @@ import pulumi
 
 from components.aws_hosts import AwsGroup, AwsHosts, AwsHostsArgs
 from components.hosts import FaultDomain, Hosts, Role
-from components.lab_hosts import LabGroup, LabHosts, LabHostsArgs
+from components.lab_hosts import LabGroup, LabHosts, LabHostsArgs, lab_id
 from components.metal_hosts import (
     MetalBastion,
     MetalHosts,
@@ -156,8 +155,3 @@ def machine_id(file: Path = Path("/etc/machine-id")) -> str:
         return file.read_text().strip() or socket.gethostname()
     except OSError:
         return socket.gethostname()
-
-
-def lab_id(clone: Path, stack: str) -> str:
-    """Tell the labs of all clones and stacks on one machine apart."""
-    return hashlib.sha256(f"{clone}{stack}".encode()).hexdigest()[:8]

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from lab import base, host, images, inventory, network, spec
+from lab import base, capacity, host, images, inventory, network, spec
 from lab.commands import say
 from lab.errors import LabError
 
@@ -54,6 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--all-dead", action="store_true")
     down_.add_argument("--owner", default="", help="with --all-dead: only whose owner begins so")
     down_.set_defaults(run=_down)
+    commands.add_parser("check", help="whether a whole lab fits; makes nothing").set_defaults(
+        run=_check
+    )
     commands.add_parser("list", help="every lab with its hosts, as JSON").set_defaults(
         run=lambda _: inventory.listing()
     )
@@ -108,6 +111,17 @@ def _host_cut(_: argparse.Namespace) -> None:
     lab, name = spec.read_host_name(sys.stdin.read())
     _need_root()
     host.cut(lab, name)
+
+
+def _check(_: argparse.Namespace) -> None:
+    wanted = spec.read_lab(sys.stdin.read())
+    refusals = list(capacity.lab_refusals(wanted))
+    try:
+        network.choose(wanted.lab, wanted.network)
+    except LabError as error:
+        refusals.append(str(error))
+    if refusals:
+        raise LabError("\n     ".join(refusals))
 
 
 def _up(arguments: argparse.Namespace) -> list[dict[str, str]]:

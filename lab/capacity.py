@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from lab import paths, state
 from lab.errors import LabError
-from lab.spec import HostSpec, NetworkSpec
+from lab.processes import boot_id
+from lab.spec import HostSpec, LabSpec, Size
 
 GB = 2**30
 
 
-def check_lab(spec: NetworkSpec) -> None:
-    """Room for a whole lab, when it said how large it will be.
+def lab_refusals(spec: LabSpec) -> Iterator[str]:
+    """Why there is no room for a whole lab: processors, memory, disk.
 
-    Raises:
-        LabError: not enough memory or disk.
+    What the lab holds already is part of what it asks for. A lab of which nothing is new and
+    nothing grows has its room, whatever else has filled the machine since.
     """
-    if spec.memory_mb:
-        _check_memory(f"lab {spec.lab}", spec.memory_mb, _held_memory(besides_lab=spec.lab))
-    if spec.disk_gb:
-        _check_disk(f"lab {spec.lab}", spec.disk_gb * GB - _used_disk(spec.lab))
+    before = {host.name: host.spec for host in state.hosts(spec.lab)}
+    if not any(_is_more(size, before.get(size.name)) for size in spec.hosts):
+        return
+    who = f"lab {spec.lab}"
+    memory = sum(size.memory_mb for size in spec.hosts)
+    disk = sum(size.disk_gb for size in spec.hosts)
+    yield from _lack_of_processors(max(spec.hosts, key=lambda size: size.cpus))
+    yield from _lack_of_memory(who, memory, _held_memory(besides_lab=spec.lab))
+    yield from _lack_of_disk(who, disk * GB - _used_disk(spec.lab))
 
 
 def check_host(spec: HostSpec) -> None:
@@ -31,34 +39,48 @@ def check_host(spec: HostSpec) -> None:
     Raises:
         LabError: not enough processors, memory or disk.
     """
-    processors = os.cpu_count() or 1
-    if spec.cpus > processors:
-        raise LabError(
-            f"host {spec.name}: cpus: {spec.cpus:g} asked, this machine has {processors}"
-        )
-    held = _held_memory(besides_host=(spec.lab, spec.name))
-    _check_memory(f"host {spec.name}", spec.memory_mb, held)
+    who = f"host {spec.name}"
     sizes = {host.name: int(host.spec["disk_gb"]) for host in state.hosts(spec.lab)}
     sizes[spec.name] = spec.disk_gb
-    _check_disk(f"host {spec.name}", sum(sizes.values()) * GB - _used_disk(spec.lab))
+    refusals = [
+        *_lack_of_processors(spec),
+        *_lack_of_memory(who, spec.memory_mb, _held_memory(besides_host=(spec.lab, spec.name))),
+        *_lack_of_disk(who, sum(sizes.values()) * GB - _used_disk(spec.lab)),
+    ]
+    if refusals:
+        raise LabError(refusals[0])
 
 
-def _check_memory(who: str, asked: int, held: dict[str, int]) -> None:
+def _is_more(size: Size, before: dict[str, Any] | None) -> bool:
+    keys = ("cpus", "memory_mb", "disk_gb")
+    return before is None or any(getattr(size, key) > before[key] for key in keys)
+
+
+def _lack_of_processors(host: HostSpec | Size) -> Iterator[str]:
+    processors = os.cpu_count() or 1
+    if host.cpus > processors:
+        yield (
+            f"host {host.name}: cpus: {host.cpus:g} asked, this machine has {processors}; "
+            "ask for less"
+        )
+
+
+def _lack_of_memory(who: str, asked: int, held: dict[str, int]) -> Iterator[str]:
     total = _total_memory_mb()
     if asked + sum(held.values()) <= total:
         return
     others = ", ".join(f"{name} {size} MB" for name, size in held.items()) or "nobody else"
-    raise LabError(
+    yield (
         f"{who}: memory_mb: {asked} MB asked, this machine has {total} MB in all and running "
         f"hosts hold {sum(held.values())} MB ({others}); ask for less, or take a lab down"
     )
 
 
-def _check_disk(who: str, asked: int) -> None:
+def _lack_of_disk(who: str, asked: int) -> Iterator[str]:
     where = next(path for path in (paths.LABS, *paths.LABS.parents) if path.is_dir())
     free = shutil.disk_usage(where).free
     if asked > free:
-        raise LabError(
+        yield (
             f"{who}: disk_gb: the hosts of this lab may still fill {asked / GB:.1f} GB, "
             f"{where} has {free / GB:.1f} GB free; ask for less, or make room"
         )
@@ -67,13 +89,21 @@ def _check_disk(who: str, asked: int) -> None:
 def _held_memory(
     besides_lab: str | None = None, besides_host: tuple[str, str] | None = None
 ) -> dict[str, int]:
-    """MB that each running host may use, as `<lab>/<host>`."""
+    """MB that each host may use which runs or is being made, as `<lab>/<host>`."""
     return {
         f"{lab}/{host.name}": int(host.spec["memory_mb"])
         for lab in state.labs()
         for host in state.hosts(lab)
-        if lab != besides_lab and (lab, host.name) != besides_host and host.lives()
+        if lab != besides_lab and (lab, host.name) != besides_host and _holds(lab, host)
     }
+
+
+def _holds(lab: str, host: state.Host) -> bool:
+    if host.process is not None:
+        return host.lives()
+    # Recorded and about to start, unless whoever made it went with an earlier boot.
+    network = state.read_network(lab)
+    return network is not None and network.boot == boot_id()
 
 
 def _used_disk(lab: str) -> int:

@@ -10,9 +10,8 @@ import hashlib
 import ipaddress
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 
-from lab import capacity, paths, state
+from lab import paths, state
 from lab.commands import run, say, succeeds
 from lab.errors import LabError
 from lab.processes import boot_id
@@ -26,18 +25,15 @@ def up(spec: NetworkSpec) -> dict[str, str]:
     """Claim a network for a lab and make its bridge; the same again when it has one.
 
     Raises:
-        LabError: the network asked for overlaps another, or memory or disk are too small.
+        LabError: the network asked for overlaps another.
     """
     with state.locked(paths.LABS):
+        chosen = choose(spec.lab, spec.network)
         claimed = state.read_network(spec.lab)
-        if claimed and spec.network and claimed.network != spec.network:
-            raise LabError(
-                f"network: lab {spec.lab} has {claimed.network} and cannot change to "
-                f"{spec.network}; take the lab down first"
-            )
-        capacity.check_lab(spec)
-        network = replace(
-            claimed or _claim(spec),
+        network = Network(
+            lab=spec.lab,
+            network=chosen,
+            bridge=bridge_name(spec.lab),
             owner=spec.owner or (claimed.owner if claimed else ""),
             boot=boot_id(),
         )
@@ -45,6 +41,32 @@ def up(spec: NetworkSpec) -> dict[str, str]:
             state.write_network(network)
         _make_bridge(network)
     return network.result()
+
+
+def choose(lab: str, wanted: ipaddress.IPv4Network | None) -> ipaddress.IPv4Network:
+    """The network that a lab has or can have; None leaves the choice to us. Claims nothing.
+
+    Raises:
+        LabError: it has another one, the wanted one overlaps what is in use, or none is free.
+    """
+    claimed = state.read_network(lab)
+    if claimed and wanted and claimed.network != wanted:
+        raise LabError(
+            f"network: lab {lab} has {claimed.network} and cannot change to "
+            f"{wanted}; take the lab down first"
+        )
+    if claimed:
+        return claimed.network
+    taken = list(_taken())
+    if wanted is None:
+        return _free(lab, [network for network, _ in taken])
+    for network, holder in taken:
+        if network.overlaps(wanted):
+            raise LabError(
+                f"network: {wanted} overlaps {network} of {holder}; "
+                "choose another /24 or leave it to the lab (null)"
+            )
+    return wanted
 
 
 def ensure(lab: str) -> Network:
@@ -81,27 +103,6 @@ def bridge_name(lab: str) -> str:
 
 def exists(interface: str) -> bool:
     return succeeds(["ip", "link", "show", "dev", interface])
-
-
-def _claim(spec: NetworkSpec) -> Network:
-    taken = list(_taken())
-    if spec.network:
-        for network, holder in taken:
-            if network.overlaps(spec.network):
-                raise LabError(
-                    f"network: {spec.network} overlaps {network} of {holder}; "
-                    "choose another /24 or leave it to the lab (null)"
-                )
-        chosen = spec.network
-    else:
-        chosen = _free(spec.lab, [network for network, _ in taken])
-    return Network(
-        lab=spec.lab,
-        network=chosen,
-        bridge=bridge_name(spec.lab),
-        owner=spec.owner,
-        boot=boot_id(),
-    )
 
 
 def _free(lab: str, taken: list[ipaddress.IPv4Network]) -> ipaddress.IPv4Network:

@@ -13,6 +13,7 @@ from lab.errors import LabError
 
 LAB_ID = re.compile(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?")
 DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+A_LABEL = "a DNS label of at most 63 a-z, 0-9 and -"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +27,25 @@ class NetworkSpec:
     """Who made it, as `<clone path>:<stack>`; shown when something is in the way."""
     machine: str = ""
     """The machine it was asked for on; for whoever reads the spec where it is kept."""
-    memory_mb: int = 0
-    """Memory that the hosts to come will ask for together; 0 is unknown, checked host by host."""
-    disk_gb: int = 0
-    """Disk that the hosts to come will ask for together; 0 is unknown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """How large a host will be."""
+
+    name: str
+    cpus: float
+    memory_mb: int
+    disk_gb: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabSpec:
+    """A whole lab, to be asked about before any of it is made."""
+
+    lab: str
+    hosts: tuple[Size, ...]
+    network: ipaddress.IPv4Network | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +86,30 @@ def read_network(text: str) -> NetworkSpec:
         network=None if network is None else _network(network),
         owner=_text(given, "owner", default=""),
         machine=_text(given, "machine", default=""),
-        memory_mb=_whole(given, "memory_mb", 0, 10**9, default=0),
-        disk_gb=_whole(given, "disk_gb", 0, 10**6, default=0),
+    )
+
+
+def read_lab(text: str) -> LabSpec:
+    """The lab asked about in JSON.
+
+    Raises:
+        LabError: naming the key, its value and what is allowed.
+    """
+    given = _object(text, LabSpec)
+    network = given.get("network")
+    return LabSpec(
+        lab=_lab(given),
+        network=None if network is None else _network(network),
+        hosts=tuple(_size(_known(host, Size)) for host in given.get("hosts") or ()),
+    )
+
+
+def _size(given: dict[str, Any]) -> Size:
+    return Size(
+        name=_matching(given, "name", DNS_LABEL, A_LABEL),
+        cpus=_cpus(given),
+        memory_mb=_whole(given, "memory_mb", 128, 10**9),
+        disk_gb=_whole(given, "disk_gb", 1, 10**6),
     )
 
 
@@ -82,13 +120,14 @@ def read_host(text: str) -> HostSpec:
         LabError: naming the key, its value and what is allowed.
     """
     given = _object(text, HostSpec)
+    size = _size(given)
     return HostSpec(
         lab=_lab(given),
-        name=_matching(given, "name", DNS_LABEL, "a DNS label of at most 63 a-z, 0-9 and -"),
+        name=size.name,
         index=_whole(given, "index", 2, 254),
-        cpus=_cpus(given),
-        memory_mb=_whole(given, "memory_mb", 128, 10**9),
-        disk_gb=_whole(given, "disk_gb", 1, 10**6),
+        cpus=size.cpus,
+        memory_mb=size.memory_mb,
+        disk_gb=size.disk_gb,
         authorized_key=_matching(
             given, "authorized_key", re.compile(r"(ssh|ecdsa|sk)-\S+ \S+.*\n?"), "an SSH public key"
         ).strip(),
@@ -112,11 +151,15 @@ def check_lab(lab: str) -> str:
     return _lab({"lab": lab})
 
 
-def _object(text: str, kind: type[NetworkSpec | HostSpec]) -> dict[str, Any]:
+def _object(text: str, kind: type[NetworkSpec | LabSpec | HostSpec]) -> dict[str, Any]:
     try:
         given = json.loads(text)
     except json.JSONDecodeError as error:
         raise LabError(f"standard input must be a JSON object: {error}") from error
+    return _known(given, kind)
+
+
+def _known(given: Any, kind: type[NetworkSpec | LabSpec | HostSpec | Size]) -> dict[str, Any]:
     if not isinstance(given, dict):
         raise LabError(f"standard input must be a JSON object, got {type(given).__name__}")
     known = [f.name for f in fields(kind)]
@@ -157,10 +200,8 @@ def _matching(given: Mapping[str, Any], key: str, pattern: re.Pattern[str], allo
     return value
 
 
-def _whole(
-    given: Mapping[str, Any], key: str, low: int, high: int, default: int | None = None
-) -> int:
-    value = given.get(key, default)
+def _whole(given: Mapping[str, Any], key: str, low: int, high: int) -> int:
+    value = given.get(key)
     # Pulumi hands every number over as a float: 4096.0 is as good as 4096.
     if isinstance(value, float) and value.is_integer():
         value = int(value)

@@ -14,16 +14,17 @@ from dataclasses import dataclass, field
 import pulumi
 from pydantic import BaseModel
 
-from preflight import drift
+from preflight import drift, lab
 from preflight.ask import Answer, ask
 from preflight.hosts import targets
 from preflight.judge import judge
 from preflight.problems import Problem, table
 from stacks.metal_settings import MetalHostsSettings
+from stacks.settings import LabHosts
 
 
 class PreflightError(pulumi.RunError):
-    """Hosts that cannot become, or stay, part of the cluster; nothing was changed."""
+    """Hosts that cannot be made, or become or stay part of the cluster; nothing was changed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +48,13 @@ Findings = Mapping[str, Finding]
 def require(hosts: BaseModel, default_cluster: str) -> Findings:
     """Ask all hosts of ``cluster.hosts``, in parallel, and judge their answers.
 
+    Hosts that the program makes on this machine cannot be asked; whether they fit can.
+
     Raises:
-        PreflightError: something is wrong with at least one host.
+        PreflightError: something is wrong with at least one host, or the lab does not fit.
     """
+    if isinstance(hosts, LabHosts) and (why := lab.refusal(hosts, pulumi.get_stack())):
+        raise PreflightError(why)
     if not isinstance(hosts, MetalHostsSettings):
         return {}
     answers, problems = check(hosts, default_cluster)

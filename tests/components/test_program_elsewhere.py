@@ -82,6 +82,16 @@ def test_preflight_stops_the_program_before_anything_is_made(
     assert [made.type for made in recorder.made if made.type != "pulumi:pulumi:Stack"] == []
 
 
+def test_of_a_lab_that_does_not_fit_nothing_is_asked_for(
+    recorder: Any, program: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight.lab, "refusal", lambda *_: "too large")
+    with pytest.raises(preflight.PreflightError, match="too large"):
+        program({"hosts": {"on": "lab"}})
+
+    assert [made.type for made in recorder.made if made.type != "pulumi:pulumi:Stack"] == []
+
+
 def test_an_aws_stack_makes_its_hosts_and_says_what_they_cost(
     recorder: Any, program: Any, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

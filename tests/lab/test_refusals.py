@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,9 +18,13 @@ import pytest
 from lab import capacity, network, nspawn, paths, state
 from lab.errors import LabError
 from lab.processes import Process
-from lab.spec import NetworkSpec, read_host, read_network
+from lab.spec import LabSpec, NetworkSpec, read_host, read_lab, read_network
 
-HOST = {
+ROOT = Path(__file__).parents[2]
+ME = Process.of(os.getpid())
+
+
+HOST: dict[str, Any] = {
     "lab": "abc",
     "name": "agent-1",
     "index": 21,
@@ -102,12 +112,74 @@ def test_a_lab_keeps_the_network_that_was_picked_for_it(labs: Path) -> None:
     assert network.up(NetworkSpec(lab="two"))["network"] != picked["network"]
 
 
+def whole_lab(**changes: Any) -> LabSpec:
+    """A control host and two agents, small enough for any machine, with changes to the agents."""
+    agent = {"cpus": 1, "memory_mb": 128, "disk_gb": 1} | changes
+    hosts = [{**agent, "name": f"agent-{number}"} for number in (1, 2)]
+    hosts.append({"name": "control-1", "cpus": 1, "memory_mb": 128, "disk_gb": 1})
+    return read_lab(json.dumps({"lab": "one", "network": None, "hosts": hosts}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, None),
+        ({"cpus": 900}, r"host agent-1: cpus: 900 asked, this machine has \d+; ask for less"),
+        ({"memory_mb": 9_000_000}, "lab one: memory_mb: 18000128 MB asked, this machine has"),
+        ({"disk_gb": 400_000}, r"lab one: disk_gb: .* may still fill 800001\.0 GB"),
+    ],
+)
+def test_a_lab_larger_than_the_machine_is_refused_as_a_whole(
+    labs: Path, changes: dict[str, Any], words: str | None
+) -> None:
+    refusals = list(capacity.lab_refusals(whole_lab(**changes)))
+
+    assert len(refusals) == (1 if words else 0)
+    for refusal in refusals:
+        assert re.match(words or "", refusal)
+    assert not labs.exists()
+
+
+def test_what_a_lab_has_already_is_not_asked_for_again(
+    labs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for size in whole_lab().hosts:
+        given = {**HOST, **vars(size), "lab": "one"}
+        made = state.Host(
+            spec=read_host(json.dumps(given)).public(), address="x", identity="y", process=ME
+        )
+        state.write_host("one", made, HOST["host_key"])
+    monkeypatch.setattr(capacity, "_total_memory_mb", lambda: 500)
+
+    assert list(capacity.lab_refusals(whole_lab())) == []  # 384 MB, not twice as much
+    assert list(capacity.lab_refusals(whole_lab(memory_mb=186))) == []
+    (refusal,) = capacity.lab_refusals(whole_lab(memory_mb=187))
+    assert "502 MB asked, this machine has 500 MB in all" in refusal
+    monkeypatch.setattr(capacity.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    assert list(capacity.lab_refusals(whole_lab())) == []  # others filled the disk: it is there
+    assert "0.0 GB free" in next(capacity.lab_refusals(whole_lab(disk_gb=2)))
+
+
+def test_asking_about_a_lab_tells_everything_at_once_and_makes_nothing(tmp_path: Path) -> None:
+    asked = json.dumps(
+        {
+            "lab": "noroom",
+            "network": "127.0.0.0/24",
+            "hosts": [{"name": "a", "cpus": 900, "memory_mb": 9_000_000, "disk_gb": 900_000}],
+        }
+    )
+    command = [sys.executable, "-m", "lab", "check"]
+    done = subprocess.run(
+        command, input=asked, capture_output=True, text=True, check=False, cwd=ROOT
+    )
+
+    assert (done.returncode, done.stdout) == (1, "")
+    words = ("cpus: 900", "memory_mb: 9000000", "disk_gb: ", "127.0.0.0/24 overlaps 127.0.0.0/8")
+    assert [word for word in words if word not in done.stderr] == []
+    assert not state.lab_path("noroom").exists()
+
+
 def test_hosts_larger_than_the_machine_are_refused_before_anything_is_made(labs: Path) -> None:
-    with pytest.raises(LabError, match="lab one: memory_mb: 9000000 MB asked, this machine has"):
-        network.up(NetworkSpec(lab="one", memory_mb=9_000_000))
-    with pytest.raises(LabError, match=r"lab one: disk_gb: .* may still fill 900000\.0 GB"):
-        network.up(NetworkSpec(lab="one", disk_gb=900_000))
-    assert not (labs / "one").exists()
     for key, value in (("cpus", 1000), ("memory_mb", 9_000_000), ("disk_gb", 900_000)):
         with pytest.raises(LabError, match=f"host agent-1: {key}: "):
             capacity.check_host(read_host(json.dumps({**HOST, key: value})))
@@ -126,6 +198,25 @@ def test_memory_of_hosts_that_run_is_not_promised_twice(
         capacity.check_host(read_host(json.dumps({**HOST, "disk_gb": 1})))
     state.write_host("one", running.with_process(None), other.host_key)
     capacity.check_host(read_host(json.dumps({**HOST, "disk_gb": 1})))
+
+
+def test_memory_of_hosts_that_are_being_made_is_not_promised_twice(
+    labs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capacity, "_total_memory_mb", lambda: 10_000)
+    network.up(NetworkSpec(lab="one"))
+    other = read_host(json.dumps({**HOST, "lab": "one", "memory_mb": 7000, "disk_gb": 1}))
+    recorded = state.Host(spec=other.public(), address="10.90.1.21", identity="x")
+    state.write_host("one", recorded, other.host_key)
+    mine = read_host(json.dumps({**HOST, "disk_gb": 1}))
+
+    with pytest.raises(LabError, match=r"hosts hold 7000 MB \(one/agent-1 7000 MB\)"):
+        capacity.check_host(mine)
+    # Who recorded it went with an earlier boot of this machine: nobody will start it.
+    claimed = state.read_network("one")
+    assert claimed
+    state.write_network(replace(claimed, boot="earlier"))
+    capacity.check_host(mine)
 
 
 def test_a_host_key_is_kept_where_root_alone_reads_it(labs: Path) -> None:
