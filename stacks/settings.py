@@ -22,6 +22,9 @@ from stacks.problems import Problem, from_pydantic, report
 from stacks.sharing_settings import FrameworkSettings, RoleNames, RoleSettings
 from stacks.table import settings_table
 
+LAB_POOL = IPv4Network("10.90.0.0/16")
+"""Where the lab picks its network from when none is named."""
+
 
 class Settings(BaseModel):
     """The base of every settings object: immutable, and strict about spelling and types."""
@@ -95,7 +98,9 @@ class LabHosts(Settings):
     @property
     def reserved(self) -> dict[str, IPv4Network]:
         """Networks that are the hosts' own, by their place in the file."""
-        return {"cluster.hosts.network": self.network} if self.network else {}
+        if self.network is None:
+            return {"cluster.hosts.network (unset, so picked)": LAB_POOL}
+        return {"cluster.hosts.network": self.network}
 
     def contradictions(self) -> Iterator[Problem]:
         """Find what cannot be true together within these settings."""

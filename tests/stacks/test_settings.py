@@ -9,8 +9,9 @@ import pulumi
 import pytest
 from pydantic import ValidationError
 
+from lab import network
 from stacks.problems import SettingsError, models_in
-from stacks.settings import LabHosts, StackSettings, parse_settings
+from stacks.settings import LAB_POOL, LabHosts, StackSettings, parse_settings
 from stacks.table import settings_table
 from tests.stacks.stack_files import stack_files
 
@@ -91,6 +92,24 @@ MISTAKES = [
         "10.244.0.0/16",
         "shares no address with cluster.hosts.network (10.244.7.0/24)",
         id="hosts in the pods' network",
+    ),
+    pytest.param(
+        {**lab(), "networks": {"pods": "10.90.0.0/16"}},
+        "cluster.networks.pods",
+        "10.90.0.0/16",
+        "shares no address with cluster.hosts.network (unset, so picked) (10.90.0.0/16)",
+        id="pods where the lab picks",
+    ),
+    pytest.param(
+        {
+            **lab(),
+            "networks": {"services": "10.90.200.0/24"},
+            "dns": {"service_ip": "10.90.200.10"},
+        },
+        "cluster.networks.services",
+        "10.90.200.0/24",
+        "shares no address with cluster.hosts.network (unset, so picked) (10.90.0.0/16)",
+        id="services where the lab picks",
     ),
     pytest.param(
         {**lab(), "networks": {"pods": "10.10.0.0/16"}},
@@ -191,6 +210,16 @@ def test_a_mistake_is_one_message_with_place_value_allowed_and_remedy(given, pla
     assert allowed in says
     assert remedy.startswith("    do this: ")
     assert len(remedy) > len("    do this: ")
+
+
+def test_pods_may_be_where_a_lab_would_pick_when_it_need_not_pick():
+    given = {**lab(network="10.91.7.0/24"), "networks": {"pods": "10.90.0.0/16"}}
+
+    assert str(parse_settings("local", given).networks.pods) == "10.90.0.0/16"
+
+
+def test_the_lab_picks_where_the_settings_say_that_it_does():
+    assert network.POOL == LAB_POOL
 
 
 def test_all_mistakes_are_told_at_once():
