@@ -1,6 +1,7 @@
-"""After hosts died: wait until the cluster has found out what it lost.
+"""What the cluster lost without the state knowing: pods that nobody replaces go with their node.
 
-Until then Kubernetes shows nodes and pods as they were before, and a refresh would believe it.
+After hosts died, Kubernetes shows nodes and pods as they were before until it has found out, and a
+refresh would believe it: that is waited for.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from tools import engine, state
 LIMIT_SECONDS = 90
 PAUSE_SECONDS = 1.0
 KINDS = ("nodes", "pods", "leases")
+POD = "kubernetes:core/v1:Pod"
 
 Things = Mapping[str, Iterable[Mapping[str, Any]]]
 """Objects by kind, as the API server gives them."""
@@ -46,6 +48,27 @@ def stale_things(things: Things | None, since: float) -> list[str]:
     silent = [f"node {name}" for name in sorted(nodes) if beats.get(name, 0.0) < since]
     lost = [f"pod {named(pod)}" for pod in things["pods"] if is_lost(pod, nodes)]
     return silent + lost
+
+
+def lost_pods(resources: Iterable[Mapping[str, Any]], things: Things | None) -> list[str]:
+    """Name the pods that a state speaks of and that are no more; another of the same name is
+    another pod. None for no answer of the API server: nothing is known to be lost.
+    """
+    if things is None:
+        return []
+    nodes = {named(node) for node in things["nodes"]}
+    here = {pod["metadata"]["uid"] for pod in things["pods"] if not is_lost(pod, nodes)}
+    return [
+        str(resource["id"])
+        for resource in resources
+        if resource.get("type") == POD and uid_of(resource) not in {None, *here}
+    ]
+
+
+def uid_of(resource: Mapping[str, Any]) -> str | None:
+    """What tells an object from a later one of its name, as a state keeps it."""
+    metadata = (resource.get("outputs") or {}).get("metadata") or {}
+    return metadata.get("uid")
 
 
 def is_lost(pod: Mapping[str, Any], nodes: Iterable[str]) -> bool:

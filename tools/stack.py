@@ -34,12 +34,19 @@ def up(stack: str) -> None:
     started = time.time()
     _run(stack, "up", "--yes", "--skip-preview")
     write_kubeconfig(stack)
-    if revived:
-        # Pods that nobody replaces are lost with their node, and the state does not know it.
-        state.say("Hosts were started again: making what was lost with them")
+    if reason := _reason_to_refresh(stack, revived=revived):
+        state.say(f"{reason}: making what was lost again")
         settling.settle(stack, since=started)
         _run(stack, "up", "--refresh", "--yes", "--skip-preview")
     _show(stack, duration(time.monotonic() - start))
+
+
+def _reason_to_refresh(stack: str, *, revived: bool) -> str | None:
+    """Why the state may speak of pods that are lost: nobody replaces them, nor tells the state."""
+    if revived:
+        return "Hosts were started again"
+    lost = settling.lost_pods(state.resources(stack), settling.read_things(stack))
+    return f"{', '.join(lost)} went with its node, or was deleted" if lost else None
 
 
 def preview(stack: str) -> None:

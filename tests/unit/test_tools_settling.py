@@ -38,6 +38,37 @@ def test_what_is_shown_is_believed_when_it_is_newer(nodes, leases, pods, stale) 
     assert settling.stale_things(things, DIED) == stale
 
 
+def in_state(uid: str | None, kind: str = settling.POD) -> dict:
+    outputs = {"metadata": {"uid": uid}} if uid else None
+    return {"type": kind, "id": "default/p", "outputs": outputs}
+
+
+KNOWN, OTHER = thing("p", {"nodeName": "a"}, uid="1"), thing("p", {"nodeName": "a"}, uid="2")
+ENDING = thing("p", {"nodeName": "a"}, uid="1", deletionTimestamp=AFTER)
+HOMELESS = thing("p", {"nodeName": "b"}, uid="1")
+
+
+@pytest.mark.parametrize(
+    ("resource", "pods", "lost"),
+    [
+        pytest.param(in_state("1"), [KNOWN], [], id="there"),
+        pytest.param(in_state("1"), [KNOWN, OTHER], [], id="there among others"),
+        pytest.param(in_state("1"), [], ["default/p"], id="gone"),
+        pytest.param(in_state("1"), [OTHER], ["default/p"], id="another of its name"),
+        pytest.param(in_state("1"), [ENDING], ["default/p"], id="ends"),
+        pytest.param(in_state("1"), [HOMELESS], ["default/p"], id="without its node"),
+        pytest.param(in_state(None), [], [], id="not made yet"),
+        pytest.param(in_state("1", "kubernetes:core/v1:Service"), [], [], id="no pod"),
+        pytest.param({}, [], [], id="a stack"),
+    ],
+)
+def test_a_pod_is_lost_when_it_is_no_more_the_one_of_the_state(resource, pods, lost) -> None:
+    things = {"nodes": [NODE], "leases": [], "pods": pods}
+
+    assert settling.lost_pods([resource], things) == lost
+    assert settling.lost_pods([resource], None) == []
+
+
 def test_an_api_server_that_does_not_answer_is_waited_for() -> None:
     assert settling.stale_things(None, DIED) == ["the API server"]
 

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from components import provision
-from tools import engine, labs, places, plugins, progress, salt, setup, stack, state
+from tools import engine, labs, places, plugins, progress, salt, settling, setup, stack, state
 from tools.errors import ToolsError
 
 SETTINGS = "config:\n  kubernetes-mesos:cluster:   # ours\n    hosts:\n      on: lab\n"
@@ -395,9 +395,24 @@ def test_a_lab_that_does_not_start_keeps_its_data(lab, in_state, name):
     )
 
 
-@pytest.mark.parametrize("listed", [MAIMED, DEAD], ids=["one host", "all hosts"])
-def test_after_hosts_died_what_was_lost_with_them_is_made_again(lab, monkeypatch, listed):
+POD = {"type": settling.POD, "id": "default/busybox", "outputs": {"metadata": {"uid": "1"}}}
+THERE = {"metadata": {"name": "busybox", "uid": "1"}, "spec": {}}
+
+
+@pytest.mark.parametrize(
+    ("listed", "pods", "again"),
+    [
+        pytest.param(ALIVE, [THERE], False, id="nothing was lost"),
+        pytest.param(ALIVE, [], True, id="a pod was lost"),
+        pytest.param(MAIMED, [THERE], True, id="a host had died"),
+        pytest.param(DEAD, [THERE], True, id="all hosts had died"),
+    ],
+)
+def test_what_was_lost_is_made_again_after_an_up(lab, monkeypatch, listed, pods, again):
     done = lab(listed, in_state=True)
+    things = {"nodes": [], "leases": [], "pods": pods}
+    monkeypatch.setattr(state, "resources", lambda _: [POD])
+    monkeypatch.setattr(stack.settling, "read_things", lambda _: things)
     monkeypatch.setattr(state, "release_dead_locks", lambda _: None)
     monkeypatch.setattr(state, "ensure", lambda _: None)
     monkeypatch.setattr(state, "hosts_are_on", lambda _: "lab")
@@ -407,7 +422,9 @@ def test_after_hosts_died_what_was_lost_with_them_is_made_again(lab, monkeypatch
     monkeypatch.setattr(stack, "_show", lambda *_: None)
     stack.up("local")
 
-    assert done == ["up", "up --yes", "kubeconfig", "settle", "up --refresh"]
+    begun = [] if listed is ALIVE else ["up"]
+    lost = ["settle", "up --refresh"] if again else []
+    assert done == [*begun, "up --yes", "kubeconfig", *lost]
 
 
 @pytest.mark.parametrize("listed", [MAIMED, DEAD], ids=["one host", "all hosts"])
