@@ -6,7 +6,7 @@ TOOLS := $(PYTHON) -m tools
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up preview trust bundle down kubeconfig env doctor check test format bench lock clean
+.PHONY: help setup up preview trust bundle down enter kubeconfig env doctor check test format bench lock clean
 
 help: ## This list
 	@echo "make TARGET [STACK=local]"
@@ -29,6 +29,9 @@ bundle: setup ## Fetch the packages that machines without a mirror need (RELEASE
 
 down: ## Take everything of the stack away
 	@$(TOOLS) down $(STACK)
+
+enter: ## A shell on a host of the lab (HOST=control-1), or one command (COMMAND='journalctl -u km-scheduler')
+	@$(TOOLS) enter $(STACK) "$(HOST)" $(COMMAND)
 
 kubeconfig: ## Print the path of a working kubeconfig
 	@$(TOOLS) kubeconfig $(STACK)

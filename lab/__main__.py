@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from lab import base, capacity, host, images, inventory, network, spec
+from lab import base, capacity, host, images, inventory, network, shell, spec
 from lab.commands import say
 from lab.errors import LabError
 
@@ -60,6 +60,11 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("list", help="every lab with its hosts, as JSON").set_defaults(
         run=lambda _: inventory.listing()
     )
+    enter = commands.add_parser("enter", help="a shell, or one command, on a host")
+    enter.add_argument("--lab", required=True, metavar="ID")
+    enter.add_argument("host")
+    enter.add_argument("command", nargs=argparse.REMAINDER)
+    enter.set_defaults(run=_enter)
     base_ = commands.add_parser("base", help="build base filesystems into the cache")
     base_.add_argument("names", nargs="*", default=["bookworm"], metavar="NAME")
     base_.add_argument("--check", action="store_true", help="build nothing; fail if one is missing")
@@ -135,6 +140,11 @@ def _down(arguments: argparse.Namespace) -> None:
         inventory.remove_dead(arguments.owner)
     else:
         inventory.remove(spec.check_lab(arguments.lab))
+
+
+def _enter(arguments: argparse.Namespace) -> None:
+    _need_root()
+    shell.enter(spec.check_lab(arguments.lab), arguments.host, arguments.command)
 
 
 def _need_root() -> None:

@@ -88,6 +88,11 @@ def _kubeconfig(given: Given) -> None:
     print(stack.write_kubeconfig(given.stack))
 
 
+def _enter(given: Given) -> None:
+    stack.check_root(given.stack)
+    labs.enter(given.stack, given.host, given.command)
+
+
 def _lock(_: Given) -> None:
     release.write_lock(programs().values())
 
@@ -165,6 +170,9 @@ def _parser() -> argparse.ArgumentParser:
     add_of_stack("env", _env, "shell lines that make pulumi and kubectl work")
     add_of_stack("kubeconfig", _kubeconfig, "write a stack's kubeconfig, print its path")
     add_of_stack("doctor", lambda given: min(doctor.examine(given.stack), 1), "what is installed")
+    enter = add_of_stack("enter", _enter, "a shell, or one command, on a host of a lab")
+    enter.add_argument("host")
+    enter.add_argument("command", nargs=argparse.REMAINDER)
     add("lock", _lock, "write releases.lock from the publishers' checksum files")
     add("check", _check, "linters and type checkers")
     add("format", lambda _: checks.formatted(), "bring the code into its form")

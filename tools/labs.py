@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NoReturn
 
 from tools import engine, places, state
 from tools.errors import ToolsError
@@ -131,6 +132,25 @@ def is_ours(claim: Mapping[str, Any], name: str) -> bool:
     """
     here = engine.own_backend() is None or claim.get("machine") in {None, places.machine_id()}
     return claim.get("owner") == owner(name) and here
+
+
+def enter(name: str, host: str, command: Sequence[str]) -> NoReturn:
+    """Become a command on a host of the stack's lab, or a shell there.
+
+    Raises:
+        ToolsError: there is no lab here, or no host was named.
+    """
+    lab = of(name)
+    if lab is None:
+        raise ToolsError(
+            f"Stack {name} has no lab on this machine. A lab: make up. Machines elsewhere: ssh."
+        )
+    if not host:
+        there = " ".join(one["name"] for one in lab["hosts"])
+        raise ToolsError(f"HOST: which one? There are: {there}\nSay: make enter HOST=control-1")
+    os.chdir(places.ROOT)
+    words = [sys.executable, "-m", "lab", "enter", "--lab", lab["lab"], host, *command]
+    os.execv(sys.executable, words)  # noqa: S606 - it takes our place at the terminal
 
 
 def remove(name: str) -> None:

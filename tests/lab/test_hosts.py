@@ -118,6 +118,24 @@ def test_a_host_with_a_new_key_or_address_restarts_with_it(lab: Lab) -> None:
     assert lab.ssh("another", moved, "ls /root; hostname") == "kept\nagent-1"
 
 
+def test_a_command_runs_on_a_host_as_at_its_console(lab: Lab) -> None:
+    lab.network_up()
+    lab.host_up("agent-1", 21)
+
+    def enter(*words: str, host: str = "agent-1", code: int = 0) -> str:
+        done = lab.run("enter", "--lab", lab.name, host, *words, check=False)
+        assert done.returncode == code, done.stderr
+        return (done.stdout if code == 0 else done.stderr).strip()
+
+    assert enter("hostname") == "agent-1"
+    assert enter("sh", "-c", "cat /proc/1/comm; pwd; echo $HOME") == "systemd\n/root\n/root"
+    assert enter("systemctl", "is-active", "ssh") == "active"
+    enter("false", code=1)
+    assert "has none of this name; there are: agent-1" in enter("true", host="agent-2", code=1)
+    lab.run("host", "cut", spec={"lab": lab.name, "name": "agent-1"})
+    assert "host agent-1: does not run" in enter("true", code=1)
+
+
 def test_hosts_of_a_lab_reach_each_other(lab: Lab) -> None:
     lab.network_up()
     one, two = lab.host_up("agent-1", 21), lab.host_up("agent-2", 22)

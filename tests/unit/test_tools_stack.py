@@ -331,6 +331,21 @@ def test_a_stack_whose_state_is_another_checkouts_is_not_touched(lab, monkeypatc
     assert done == []
 
 
+def test_a_host_is_entered_in_the_lab_of_its_stack(lab, monkeypatch):
+    lab(ALIVE, in_state=True)
+    became = []
+    monkeypatch.setattr(labs.os, "execv", lambda program, words: became.append(words))
+    monkeypatch.setattr(labs.os, "chdir", lambda _: None)
+    labs.enter("local", "host-1", ["uname", "-a"])
+
+    assert became[0][1:] == ["-m", "lab", "enter", "--lab", "ab12", "host-1", "uname", "-a"]
+    with pytest.raises(ToolsError, match="There are: host-1 host-2"):
+        labs.enter("local", "", [])
+    lab(None, in_state=False)
+    with pytest.raises(ToolsError, match="Stack local has no lab on this machine"):
+        labs.enter("local", "host-1", [])
+
+
 def test_tools_and_program_name_owner_and_machine_alike(tmp_path):
     made = tmp_path / "machine-id"
     for text in ("0123abcd\n", "", None):
