@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 
-from tools import engine, golang, install, machine, places, plugins, state, venv
+from tools import engine, golang, install, machine, places, plugins, release, state, venv
 from tools.errors import ToolsError
 from tools.programs import Program, architecture, programs
 
@@ -29,6 +29,7 @@ def examine(stack: str) -> int:
     print(f"machine   {architecture()}, {os.cpu_count()} cores, Python {sys.version.split()[0]}")
     print(f"cache     {places.cache()}")
     print(f"state     {engine.own_backend() or engine.backend_url()}")
+    print(f"releases  {_releases()}")
     problems = [*_problems(stack)]
     for problem in problems:
         print(f"\nPROBLEM   {problem}")
@@ -71,6 +72,15 @@ def _plugin_rows() -> Iterator[Row]:
             yield f"pulumi {name}", version, "checkout", "STAND-IN", "lab/plugins"
         else:
             yield f"pulumi {name}", version, "Pulumi", "real", ""
+
+
+def _releases() -> str:
+    """How many releases set-up may take; without any, it builds what is not on PATH."""
+    path = release.LOCK.relative_to(release.LOCK.parent.parent)
+    listed = len(release.read_lock())
+    if listed:
+        return f"{listed} listed in {path}"
+    return f"none listed in {path}, so programs are built: run `make lock` where publishers answer"
 
 
 def _problems(stack: str) -> Iterator[str]:

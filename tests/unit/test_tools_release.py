@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from tools import release
+from tools import doctor, release
 from tools.errors import ToolsError
 from tools.programs import load
 from tools.sources import Unavailable
@@ -103,6 +103,16 @@ def test_the_committed_lock_file_can_be_read():
     for url, digest in release.read_lock().items():
         assert url.startswith("https://")
         assert len(digest) == 64
+
+
+@pytest.mark.parametrize(
+    ("listed", "words"),
+    [(0, "none listed in tools/releases.lock, so programs are built: run `make lock`"), (2, "2 l")],
+)
+def test_doctor_says_how_many_releases_there_are(monkeypatch, listed, words):
+    locked(monkeypatch, **{f"https://a/{number}": "a" * 64 for number in range(listed)})
+
+    assert doctor._releases().startswith(words)
 
 
 def test_a_release_that_is_not_in_the_lock_file_is_never_fetched(one, publisher, monkeypatch):
