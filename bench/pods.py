@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import ssl
 import statistics
 import subprocess
@@ -96,9 +97,8 @@ def decoded(text: str) -> str:
 
 @contextmanager
 def plain_scheduler(kubeconfig: Path) -> Iterator[None]:
-    (program,) = (Path.home() / ".cache/kubernetes-mesos/programs/kubernetes").glob(
-        "*/kube-scheduler"
-    )
+    # The one that the stack runs lies beside its kubectl, whatever else is in the cache.
+    program = Path(os.environ["KUBERNETES_MESOS_KUBECTL"]).with_name("kube-scheduler")
     config = {
         "apiVersion": "kubescheduler.config.k8s.io/v1",
         "kind": "KubeSchedulerConfiguration",

@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-GROUPS = Path("/sys/fs/cgroup/memory/kubernetes-mesos")
+GROUPS = Path("/sys/fs/cgroup")
+OURS = "kubernetes-mesos"
+IN_MEMORY = (("total_rss", "total_mapped_file"), ("anon", "file_mapped"))
+"""What control groups call it, version 1 and 2: a process's own memory, and programs' files."""
 RUNS = 3
 
 
@@ -51,6 +54,17 @@ def memory(stack: str) -> float:
         ["python3", "-m", "lab", "list"], cwd=ROOT, check=True, capture_output=True, text=True
     ).stdout
     (lab,) = [lab["lab"] for lab in json.loads(listed) if lab["owner"] == f"{ROOT}:{stack}"]
-    lines = (GROUPS / lab / "memory.stat").read_text().splitlines()
-    parts = dict(line.split() for line in lines)
-    return (int(parts["total_rss"]) + int(parts["total_mapped_file"])) / 2**20
+    return in_memory(memory_stat(lab)) / 2**20
+
+
+def memory_stat(lab: str, groups: Path = GROUPS) -> str:
+    """A lab's memory as the kernel counts it, on control groups of version 1 or 2."""
+    first = groups / "memory" / OURS / lab / "memory.stat"
+    return (first if first.exists() else groups / OURS / lab / "memory.stat").read_text()
+
+
+def in_memory(stat: str) -> int:
+    """Bytes, out of a control group's memory.stat."""
+    parts = dict(line.split() for line in stat.splitlines())
+    (names,) = [names for names in IN_MEMORY if set(names) <= parts.keys()]
+    return sum(int(parts[name]) for name in names)
