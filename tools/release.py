@@ -57,14 +57,15 @@ def take(program: Program) -> str:
     unlisted = [url for url in wanted if url not in lock]
     if unlisted:
         raise Unavailable(f"{unlisted[0]} is not in {LOCK.relative_to(places.ROOT)}")
+    # All are checked before any is installed: half a release is none.
+    archives = {url: download(url, lock[url]) for url in wanted}
     for url, file in wanted.items():
-        archive = download(url, lock[url])
         if file:
             with files.appearing(program.directory / file) as part:
-                shutil.copyfile(archive, part)
+                shutil.copyfile(archives[url], part)
         else:
-            _unpack(archive, program, release)
-        archive.unlink()
+            _unpack(archives[url], program, release)
+        archives[url].unlink()
     return f"release: {next(iter(wanted))}"
 
 

@@ -5,6 +5,7 @@ import http.server
 import io
 import tarfile
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -152,6 +153,25 @@ def test_a_wrong_checksum_is_told_in_full_and_nothing_is_installed(one, publishe
     assert "b" * 64 in message
     assert "make lock" in message
     assert not one.directory.exists()
+
+
+def test_of_several_files_none_is_installed_when_one_is_wrong(one, publisher, monkeypatch):
+    base, files, _ = publisher
+    several = replace(
+        one,
+        files=("first", "second"),
+        release=replace(one.release, url=f"{base}/{{file}}", members=None),
+    )
+    files.update({"/first": b"good", "/second": b"bad"})
+    digests = {f"{base}/first": hashlib.sha256(b"good").hexdigest(), f"{base}/second": "b" * 64}
+    locked(monkeypatch, **digests)
+
+    with pytest.raises(ToolsError, match="Nothing was installed"):
+        release.take(several)
+    assert not several.directory.exists()
+    locked(monkeypatch, **digests | {f"{base}/second": hashlib.sha256(b"bad").hexdigest()})
+    release.take(several)
+    assert [(several.directory / name).read_bytes() for name in several.files] == [b"good", b"bad"]
 
 
 def test_a_download_goes_on_where_it_stopped(one, publisher, monkeypatch, tmp_path):
