@@ -73,6 +73,7 @@ def additions(stack: str, environment: Mapping[str, str] = os.environ) -> dict[s
     ours = {
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "KUBECONFIG": kubeconfig,
+        "KUBECACHEDIR": str(places.cache() / "kubectl"),
         "KUBERNETES_MESOS_KUBECONFIG": kubeconfig,
         "KUBERNETES_MESOS_KUBECTL": str(kubernetes / "kubectl"),
         "KUBERNETES_MESOS_STACK": stack,

@@ -61,6 +61,10 @@ def test_without_a_backend_of_their_own_the_operator_gets_a_local_one(operator):
     assert "PULUMI_HOME" not in added
 
 
+def test_kubectl_keeps_what_it_notes_in_our_cache(operator):
+    assert engine.additions("local")["KUBECACHEDIR"] == str(operator / "cache/kubectl")
+
+
 def test_the_passphrase_is_made_once(operator):
     first = engine.passphrase_file().read_text()
 
