@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,8 +14,7 @@ from pathlib import Path
 def appearing(target: Path, mode: int = 0o755) -> Iterator[Path]:
     """A temporary file beside `target` that takes its place when the block ends well."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.part")
-    part.unlink(missing_ok=True)
+    part = _part_of(target)
     try:
         yield part
         part.chmod(mode)
@@ -33,10 +33,18 @@ def write(target: Path, text: str, mode: int = 0o644) -> None:
 
 def link(target: Path, to: str) -> None:
     """A symbolic link, also in the place of another one."""
-    part = target.with_name(f".{target.name}.part")
-    part.unlink(missing_ok=True)
+    part = _part_of(target)
     part.symlink_to(to)
     part.replace(target)
+
+
+def _part_of(target: Path) -> Path:
+    """A name that no other process writes to; what killed ones left under theirs is removed."""
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
+        pid = left.name.rsplit(".", 2)[1]
+        if pid == str(os.getpid()) or not Path("/proc", pid).exists():
+            left.unlink(missing_ok=True)
+    return target.with_name(f".{target.name}.{os.getpid()}.part")
 
 
 @contextmanager

@@ -47,6 +47,11 @@ def backend() -> Path:
     return backends() / clone_id()
 
 
+def checkout_lock() -> Path:
+    """The lock of what is made inside this checkout, which may all be made anew."""
+    return cache() / "locks" / f"checkout-{clone_id()}.lock"
+
+
 def kubeconfig(stack: str) -> Path:
     return state() / "kubeconfig" / f"{stack}-{clone_id()}"
 

@@ -60,6 +60,12 @@ def ensure(*, refresh: bool = False) -> None:
     """Find out which plugins are real here, and install what stands in for the others."""
     if decided() is not None and not refresh:
         return
+    with files.locked(places.checkout_lock(), lambda: None):
+        if decided() is None or refresh:  # another set-up may have decided meanwhile
+            _decide()
+
+
+def _decide() -> None:
     MARK.unlink(missing_ok=True)
     kinds = {LANGUAGE: "real" if _has_language_host() else "stand-in"}
     kinds |= {n: "real" if _is_real(n, v) else "stand-in" for n, v in versions().items()}

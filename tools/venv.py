@@ -26,7 +26,19 @@ def is_ready() -> bool:
 
 
 def make() -> None:
-    """Create the environment, or bring it to what the lists say. Safe to interrupt."""
+    """Create the environment, or bring it to what the lists say. Safe to interrupt, and to start
+    twice: the second waits for the first, and finds nothing to do.
+    """
+    with files.locked(places.checkout_lock(), _tell_waiting):
+        if not is_ready():
+            _make()
+
+
+def _tell_waiting() -> None:
+    print("      another set-up of this checkout is at it; waiting for it", file=sys.stderr)
+
+
+def _make() -> None:
     if not PYTHON.exists():  # never made, half made, or its Python has left the machine
         shutil.rmtree(places.VENV, ignore_errors=True)
         process.run(

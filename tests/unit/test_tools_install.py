@@ -5,10 +5,11 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 
-from tools import files, golang, install, on_path, places
+from tools import files, golang, install, on_path, places, plugins, venv
 from tools.errors import ToolsError
 from tools.programs import load
 from tools.progress import Steps
@@ -137,11 +138,68 @@ def test_a_file_appears_in_full_or_not_at_all(tmp_path):
         stop_half_way()
     assert list(tmp_path.iterdir()) == []
 
-    (tmp_path / ".program.part").write_text("left by a kill")
+    (tmp_path / f".program.{2**22 + 1}.part").write_text("left by a kill")
     with files.appearing(target) as part:
         part.write_text("all of it")
     assert target.read_text() == "all of it"
     assert list(tmp_path.iterdir()) == [target]
+
+
+WRITE = """
+import sys
+from pathlib import Path
+from tools import files
+for number in range(200):
+    files.write(Path(sys.argv[1]), sys.argv[2] * 1000)
+"""
+
+
+def test_writers_of_one_file_do_not_disturb_each_other(tmp_path):
+    command = [sys.executable, "-c", WRITE, tmp_path / "note"]
+    writers = [subprocess.Popen([*command, word], cwd=places.ROOT) for word in "abc"]
+
+    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
+    assert (tmp_path / "note").read_text() in {word * 1000 for word in "abc"}
+    assert list(tmp_path.iterdir()) == [tmp_path / "note"]
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """Who made what, when another set-up of the checkout is always a moment earlier."""
+    monkeypatch.setenv("KUBERNETES_MESOS_CACHE", str(tmp_path / "cache"))
+    made = []
+
+    @contextmanager
+    def other_is_first(path, waiting):
+        waiting()
+        made.append("other")
+        yield
+
+    monkeypatch.setattr(files, "locked", other_is_first)
+    return made
+
+
+def test_an_environment_that_another_set_up_made_is_not_made_again(checkout, monkeypatch, capsys):
+    monkeypatch.setattr(venv, "is_ready", lambda: "other" in checkout)
+    monkeypatch.setattr(venv, "_make", lambda: checkout.append("ours"))
+    venv.make()
+
+    assert checkout == ["other"]
+    assert "another set-up of this checkout is at it" in capsys.readouterr().err
+    monkeypatch.setattr(venv, "is_ready", lambda: False)
+    venv.make()
+    assert checkout == ["other", "other", "ours"]
+
+
+@pytest.mark.parametrize(("refresh", "expected"), [(False, ["other"]), (True, ["other", "ours"])])
+def test_plugins_that_another_set_up_decided_on_are_not_decided_again(
+    checkout, monkeypatch, refresh, expected
+):
+    monkeypatch.setattr(plugins, "decided", lambda: {} if "other" in checkout else None)
+    monkeypatch.setattr(plugins, "_decide", lambda: checkout.append("ours"))
+    plugins.ensure(refresh=refresh)
+
+    assert checkout == expected
 
 
 def test_a_secret_is_never_readable_by_others(tmp_path):
