@@ -93,7 +93,7 @@ def _held_memory(
     return {
         f"{lab}/{host.name}": int(host.spec["memory_mb"])
         for lab in state.labs()
-        for host in state.hosts(lab)
+        for host in state.readable_hosts(lab)
         if lab != besides_lab and (lab, host.name) != besides_host and _holds(lab, host)
     }
 
@@ -102,7 +102,7 @@ def _holds(lab: str, host: state.Host) -> bool:
     if host.process is not None:
         return host.lives()
     # Recorded and about to start, unless whoever made it went with an earlier boot.
-    network = state.read_network(lab)
+    network = state.readable_network(lab)
     return network is not None and network.boot == boot_id()
 
 

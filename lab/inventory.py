@@ -19,7 +19,7 @@ MAKING_SECONDS = 600
 
 
 def listing() -> list[dict[str, Any]]:
-    """Every lab: owner, network, whether it lives, and its hosts."""
+    """Every lab: owner, network, whether it lives, its hosts, and records that are damaged."""
     return [_describe(lab) for lab in _known_labs()]
 
 
@@ -60,7 +60,7 @@ def remove_dead(owner: str = "") -> None:
         owner: what the owner's name has to begin with.
     """
     for lab in _known_labs():
-        claimed = state.read_network(lab)
+        claimed = state.readable_network(lab)
         is_theirs = not owner or (claimed is not None and claimed.owner.startswith(owner))
         if is_theirs and _is_dead(lab):
             say(f"lab {lab}: none of its hosts runs; it is removed")
@@ -72,19 +72,21 @@ def _known_labs() -> list[str]:
 
 
 def _is_dead(lab: str) -> bool:
-    claimed = state.read_network(lab)
-    if any(host.lives() for host in state.hosts(lab)):
+    claimed = state.readable_network(lab)
+    hosts = state.readable_hosts(lab)
+    if any(host.lives() for host in hosts):
         return False
     if claimed is None or claimed.boot != boot_id() or not network.exists(claimed.bridge):
         return True
     record = state.lab_path(lab) / "network.json"
-    return bool(state.hosts(lab)) or time.time() - record.stat().st_mtime > MAKING_SECONDS
+    return bool(hosts) or time.time() - record.stat().st_mtime > MAKING_SECONDS
 
 
 def _describe(lab: str) -> dict[str, Any]:
-    claimed = state.read_network(lab)
+    claimed = state.readable_network(lab)
     return {
         "lab": lab,
+        "damages": state.damages(lab),
         "owner": claimed.owner if claimed else None,
         "network": str(claimed.network) if claimed else None,
         "bridge": claimed.bridge if claimed else None,
@@ -99,7 +101,7 @@ def _describe(lab: str) -> dict[str, Any]:
                 "memory_mb": host.spec["memory_mb"],
                 "disk_gb": host.spec["disk_gb"],
             }
-            for host in state.hosts(lab)
+            for host in state.readable_hosts(lab)
         ],
     }
 

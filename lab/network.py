@@ -84,9 +84,8 @@ def ensure(lab: str) -> Network:
 
 
 def remove(lab: str) -> None:
-    """Remove the bridge and give the network back."""
-    network = state.read_network(lab)
-    bridge = network.bridge if network else bridge_name(lab)
+    """Remove the bridge and give the network back, whatever is left of its record."""
+    bridge = bridge_name(lab)
     if exists(bridge):
         # The kernel takes a host's link away some time after its last process has gone.
         for link in json.loads(run("ip", "-json", "link", "show", "master", bridge) or "[]"):
@@ -119,7 +118,7 @@ def _taken() -> Iterator[tuple[ipaddress.IPv4Network, str]]:
     """Every network in use: by other labs, by this machine's interfaces and routes."""
     ours = set()
     for lab in state.labs():
-        network = state.read_network(lab)
+        network = state.readable_network(lab)
         if network:
             ours.add(network.bridge)
             yield network.network, f"lab {lab} ({network.owner or 'no owner given'})"

@@ -13,15 +13,18 @@ import fcntl
 import ipaddress
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lab import paths
 from lab.errors import LabError
 from lab.processes import Process
+
+Record = TypeVar("Record")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,9 +104,15 @@ def locked(directory: Path) -> Iterator[None]:
 
 
 def read_network(lab: str) -> Network | None:
-    found = _read(lab_path(lab) / "network.json")
-    if found is None:
-        return None
+    """A lab's network; None when it has claimed none.
+
+    Raises:
+        LabError: the record is damaged.
+    """
+    return _read(lab, lab_path(lab) / "network.json", _network)
+
+
+def _network(found: dict[str, Any]) -> Network:
     return Network(**{**found, "network": ipaddress.IPv4Network(found["network"])})
 
 
@@ -113,9 +122,15 @@ def write_network(network: Network) -> None:
 
 
 def read_host(lab: str, name: str) -> Host | None:
-    found = _read(host_path(lab, name) / "host.json")
-    if found is None:
-        return None
+    """A host's record; None when it has none yet.
+
+    Raises:
+        LabError: the record is damaged.
+    """
+    return _read(lab, host_path(lab, name) / "host.json", _host)
+
+
+def _host(found: dict[str, Any]) -> Host:
     process = found.pop("process")
     return Host(**found, process=Process(**process) if process else None)
 
@@ -153,6 +168,37 @@ def hosts(lab: str) -> list[Host]:
     return [host for name in host_names(lab) if (host := read_host(lab, name))]
 
 
+def damages(lab: str) -> list[str]:
+    """What is wrong with a lab's records, and what to do about it."""
+    reads: list[Callable[[], object]] = [partial(read_network, lab)]
+    reads += [partial(read_host, lab, name) for name in host_names(lab)]
+    found = []
+    for read in reads:
+        try:
+            read()
+        except LabError as error:
+            found.append(str(error))
+    return found
+
+
+def readable_network(lab: str) -> Network | None:
+    """A lab's network, for whoever only looks around: a damaged record is none."""
+    try:
+        return read_network(lab)
+    except LabError:
+        return None
+
+
+def readable_hosts(lab: str) -> list[Host]:
+    """A lab's hosts, for whoever only looks around: those whose record is not damaged."""
+    found = []
+    for name in host_names(lab):
+        with suppress(LabError):
+            if host := read_host(lab, name):
+                found.append(host)
+    return found
+
+
 def remove_empty(lab: str) -> None:
     """Remove the directories of a lab, and ours above, as far as nothing is in them."""
     for path in (lab_path(lab) / "hosts", lab_path(lab), paths.LABS, paths.LABS.parent):
@@ -176,14 +222,16 @@ def _names(path: Path) -> list[str]:
         return []
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _read(lab: str, path: Path, made: Callable[[dict[str, Any]], Record]) -> Record | None:
     try:
-        found = json.loads(path.read_text())
+        return made(json.loads(path.read_text()))
     except FileNotFoundError:
         return None
-    except json.JSONDecodeError as error:
-        raise LabError(f"{path} is damaged ({error}); remove the lab: `lab down`") from error
-    return dict(found)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise LabError(
+            f"{path} is damaged, or another version wrote it ({type(error).__name__}: {error}); "
+            f"remove the lab with its data: python3 -m lab down --lab {lab}"
+        ) from error
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

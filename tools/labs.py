@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -18,8 +19,16 @@ def owner(name: str) -> str:
     return f"{places.ROOT}:{name}"
 
 
+def lab_id(name: str) -> str:
+    """The id that the program gives a stack's lab."""
+    return hashlib.sha256(f"{places.ROOT}{name}".encode()).hexdigest()[:8]
+
+
 def of(name: str) -> dict[str, Any] | None:
-    """A stack's lab as `lab list` describes it; None when it has none."""
+    """A stack's lab as `lab list` describes it; None when it has none.
+
+    Its id tells it as well, when the record of its owner is damaged.
+    """
     done = subprocess.run(
         [sys.executable, "-m", "lab", "list"],
         cwd=places.ROOT,
@@ -29,7 +38,12 @@ def of(name: str) -> dict[str, Any] | None:
     )
     if done.returncode:
         raise ToolsError(f"python3 -m lab list:\n{done.stderr}")
-    return next((lab for lab in json.loads(done.stdout) if lab["owner"] == owner(name)), None)
+    ours = [
+        lab
+        for lab in json.loads(done.stdout)
+        if lab["owner"] == owner(name) or (lab["damages"] and lab["lab"] == lab_id(name))
+    ]
+    return ours[0] if ours else None
 
 
 def is_dead(name: str) -> bool:
@@ -38,7 +52,9 @@ def is_dead(name: str) -> bool:
     What would be asked of them goes with the lab.
     """
     lab = of(name)
-    return state.has_resources(name) if lab is None else not lab["lives"] or bool(dead_hosts(lab))
+    if lab is None:
+        return state.has_resources(name)
+    return not lab["lives"] or bool(lab["damages"] or dead_hosts(lab))
 
 
 def dead_hosts(lab: Mapping[str, Any]) -> list[str]:
@@ -60,6 +76,13 @@ def revive(name: str) -> bool:
         if state.has_resources(name):
             forget(name)
         return False
+    option = "" if name == "local" else f" STACK={name}"
+    if lab["damages"]:
+        raise ToolsError(
+            "\n".join(lab["damages"])
+            + f"\nThe lab of stack {name} cannot go on. To give it up with all its data: "
+            f"make down{option}"
+        )
     dead = dead_hosts(lab)
     if lab["lives"] and not dead:
         return False
@@ -67,7 +90,6 @@ def revive(name: str) -> bool:
     state.say(f"{what} the lab of stack {name}: not running any more (machine restarted?)")
     if run("up", "--lab", lab["lab"]) or run("up", "--lab", lab["lab"]):
         return True
-    option = "" if name == "local" else f" STACK={name}"
     raise ToolsError(
         f"The lab of stack {name} could not be started (see above). Its hosts keep their data.\n"
         f"Once the cause is gone: make up{option}. To give the lab up with all its data: "

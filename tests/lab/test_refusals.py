@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from lab import capacity, network, nspawn, paths, state
+from lab import capacity, inventory, network, nspawn, paths, state
 from lab.errors import LabError
 from lab.processes import Process
 from lab.spec import LabSpec, NetworkSpec, read_host, read_lab, read_network
@@ -217,6 +217,39 @@ def test_memory_of_hosts_that_are_being_made_is_not_promised_twice(
     assert claimed
     state.write_network(replace(claimed, boot="earlier"))
     capacity.check_host(mine)
+
+
+NETWORK = {
+    "lab": "one",
+    "network": "10.90.1.0/24",
+    "bridge": "km-one",
+    "owner": "me:x",
+    "boot": "b",
+}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", '{"lab": "one"}', '{"network": "x"}'])
+@pytest.mark.parametrize("record", ["network.json", "hosts/agent-1/host.json"])
+def test_a_damaged_record_stops_its_own_lab_and_no_other(
+    labs: Path, monkeypatch: pytest.MonkeyPatch, record: str, text: str
+) -> None:
+    monkeypatch.setattr(inventory.cgroups, "labs", set)
+    (labs / "one/hosts/agent-1").mkdir(parents=True)
+    (labs / "one/network.json").write_text(json.dumps(NETWORK))
+    (labs / "one" / record).write_text(text)
+
+    network.up(NetworkSpec(lab="two", owner="you:x"))
+    capacity.check_host(read_host(json.dumps({**HOST, "lab": "two", "memory_mb": 128})))
+    listed = {lab["lab"]: lab for lab in inventory.listing()}
+    assert listed["two"]["owner"] == "you:x"
+    assert listed["two"]["damages"] == []
+    (said,) = listed["one"]["damages"]
+    assert said.startswith(f"{labs / 'one' / record} is damaged, or another version wrote it")
+    assert said.endswith("remove the lab with its data: python3 -m lab down --lab one")
+    with pytest.raises(LabError, match="is damaged"):
+        inventory.start("one")
+    inventory.remove("one")
+    assert [lab["lab"] for lab in inventory.listing()] == ["two"]
 
 
 def test_a_host_key_is_kept_where_root_alone_reads_it(labs: Path) -> None:

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from components import provision
+from components import lab_hosts, provision
 from tools import engine, labs, places, plugins, progress, salt, settling, setup, stack, state
 from tools.errors import ToolsError
 
@@ -361,7 +361,7 @@ def test_tools_and_program_name_owner_and_machine_alike(tmp_path):
 def hosts(*alive):
     """A lab with a host for each, as `lab list` shows it."""
     shown = [{"name": f"host-{i}", "lives": yes, "pid": i} for i, yes in enumerate(alive, start=1)]
-    return {"lab": "ab12", "lives": any(alive), "hosts": shown}
+    return {"lab": "ab12", "lives": any(alive), "hosts": shown, "damages": []}
 
 
 ALIVE, MAIMED, DEAD = hosts(True, True), hosts(True, False), hosts(False, False)
@@ -398,6 +398,29 @@ def test_a_lab_is_brought_back_to_life(lab, listed, in_state, fails, expected):
 
     assert done == expected
     assert revived is ("up" in expected)
+
+
+def test_a_lab_with_damaged_records_is_found_by_its_id(operator, monkeypatch):
+    damaged = {"lab": labs.lab_id("local"), "owner": None, "damages": ["host.json is damaged"]}
+    stranger = {**damaged, "lab": "0123abcd"}
+    said = json.dumps([stranger, damaged])
+    done = subprocess.CompletedProcess([], 0, said, "")
+    monkeypatch.setattr(labs.subprocess, "run", lambda *_, **__: done)
+
+    assert labs.of("local") == damaged
+    assert labs.of("other") is None
+    assert labs.lab_id("local") == lab_hosts.lab_id(places.ROOT, "local")
+
+
+def test_a_lab_with_damaged_records_is_given_up_only_by_the_operator(lab, monkeypatch):
+    done = lab({**ALIVE, "damages": ["host.json is damaged"]}, in_state=True)
+    with pytest.raises(ToolsError, match=r"^host\.json is damaged\n.* all its data: make down$"):
+        labs.revive("local")
+    assert done == []
+    monkeypatch.setattr(stack, "_run", lambda *words: done.append(words[1]))
+    stack.down("local")
+
+    assert done == ["forget", "down"]
 
 
 @pytest.mark.parametrize("in_state", [True, False])
