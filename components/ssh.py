@@ -7,12 +7,14 @@ what logs in to a hundred machines must start at once.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import asyncssh
+from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED
 
 DIAL_SECONDS = 15.0
 ALIVE_SECONDS = 10.0
@@ -43,14 +45,25 @@ class Login:
 
 
 class ConnectError(Exception):
-    """No connection: ``failure`` is ``key-missing``, ``key-file``, ``host-key``, ``login`` or
-    ``connect``.
+    """No connection to ``login``, which may be a bastion; ``failure`` says of which kind.
+
+    ``connect``: nobody answers there. ``hung-up``: somebody does, and ends the talk. ``network``:
+    this machine finds no way there. ``forwarding``: the bastion lets nobody through. ``login``:
+    user or key. ``algorithms``: no cipher in common. ``key-missing``, ``key-text``, ``host-key``:
+    the pinned key is not there, is no key, is not the one that is shown. ``key-file``: the
+    operator's own.
     """
 
-    def __init__(self, failure: str, detail: str) -> None:
-        super().__init__(detail)
+    def __init__(self, failure: str, detail: str, login: Login) -> None:
+        super().__init__(f"{login.where}: {failure} {detail}".strip())
         self.failure = failure
         self.detail = detail
+        self.login = login
+
+    @property
+    def unreachable(self) -> bool:
+        """Nobody is there: the only failure that a dead machine has."""
+        return self.failure == "connect"
 
 
 async def connect(
@@ -61,17 +74,16 @@ async def connect(
     Raises:
         ConnectError: with the kind of failure and the server's or the system's own words.
     """
-    if login.host_key is None:
-        raise ConnectError("key-missing", "")
+    pinned = pinned_key(login)
     if login.key:
-        check_key_file(login.key)
+        check_key_file(login)
     try:
         return await asyncssh.connect(
             login.address,
             login.port,
             username=login.user,
             client_keys=[str(login.key)] if login.key else [],
-            known_hosts=_known_hosts(login.host_key),
+            known_hosts=([pinned], [], []),
             agent_path=None,
             config=None,
             encryption_algs=CIPHERS,
@@ -80,28 +92,69 @@ async def connect(
             login_timeout=DIAL_SECONDS,
             keepalive_interval=ALIVE_SECONDS,
         )
-    except (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed) as error:
-        raise ConnectError("host-key", await _shown(login, tunnel)) from error
-    except (asyncssh.ConnectionLost, ConnectionResetError) as error:
+    except asyncssh.HostKeyNotVerifiable as error:
+        raise ConnectError("host-key", await _shown(login, tunnel, pinned), login) from error
+    except (asyncssh.KeyExchangeFailed, asyncssh.ConnectionLost, ConnectionResetError) as error:
         # A server without a key of the pinned kind hangs up before it shows the one it has.
-        shown = await _shown(login, tunnel)
-        raise ConnectError("host-key" if shown else "connect", shown or words(error)) from error
-    except asyncssh.PermissionDenied as error:
-        raise ConnectError("login", str(error)) from error
+        shown = "" if silent(error) else await _shown(login, tunnel, pinned)
+        if shown:
+            raise ConnectError("host-key", shown, login) from error
+        raise ConnectError(kind(error), words(error), login) from error
     except (OSError, TimeoutError, asyncssh.Error) as error:
-        raise ConnectError("connect", words(error)) from error
+        raise ConnectError(kind(error), words(error), login) from error
 
 
-async def _shown(login: Login, tunnel: asyncssh.SSHClientConnection | None) -> str:
+NOBODY_THERE = {errno.ECONNREFUSED, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.EHOSTDOWN}
+
+
+def kind(error: Exception) -> str:
+    """Name the failure that an error is, as far as the error alone tells."""
+    match error:
+        case asyncssh.PermissionDenied():
+            return "login"
+        case asyncssh.KeyExchangeFailed():
+            return "algorithms"
+        case asyncssh.ChannelOpenError() if error.code == OPEN_ADMINISTRATIVELY_PROHIBITED:
+            return "forwarding"
+        case TimeoutError() | asyncssh.ChannelOpenError():
+            return "connect"
+        case ConnectionResetError() | ConnectionAbortedError() | BrokenPipeError():
+            return "hung-up"
+        case OSError():
+            # Without a number: several addresses, and none of them answered.
+            return "connect" if error.errno in {None, *NOBODY_THERE} else "network"
+        case _:
+            return "connect" if silent(error) else "hung-up"
+
+
+def silent(error: Exception) -> bool:
+    """Whether a server took the connection and said nothing: then it has no key to show, too."""
+    return "Login timeout expired" in str(error)
+
+
+def pinned_key(login: Login) -> asyncssh.SSHKey:
+    """Read the only key that a server may show.
+
+    Raises:
+        ConnectError: kind ``key-missing`` or ``key-text``.
+    """
+    if login.host_key is None:
+        raise ConnectError("key-missing", "", login)
+    try:
+        return asyncssh.import_public_key(login.host_key)
+    except (asyncssh.KeyImportError, ValueError) as error:
+        raise ConnectError("key-text", str(error), login) from error
+
+
+async def _shown(
+    login: Login, tunnel: asyncssh.SSHClientConnection | None, pinned: asyncssh.SSHKey
+) -> str:
     """Fingerprint of the key a server shows now; empty when it is the pinned one, or none."""
     try:
         key = await server_key(login, tunnel)
     except (OSError, TimeoutError, asyncssh.Error):
         return ""
-    if (
-        key is None
-        or key.public_data == asyncssh.import_public_key(login.host_key or "").public_data
-    ):
+    if key is None or key.public_data == pinned.public_data:
         return ""
     return f"{key.get_algorithm()} {key.get_fingerprint()}"
 
@@ -124,27 +177,26 @@ async def server_key(
 
 def words(error: Exception) -> str:
     """Say an error as a person would: asyncio hides "Connection refused" in a number."""
-    if isinstance(error, TimeoutError):
+    if isinstance(error, TimeoutError) or silent(error):
         return f"no answer in {DIAL_SECONDS:.0f} s"
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
         return os.strerror(error.errno)
     return str(error) or type(error).__name__
 
 
-def check_key_file(key: Path) -> None:
+def check_key_file(login: Login) -> None:
     """Refuse a private key that is not there or that others on this machine can read.
 
     Raises:
         ConnectError: kind ``key-file``.
     """
+    key = login.key
+    if key is None:
+        return
     try:
         mode = key.stat().st_mode & 0o777
         asyncssh.read_private_key(str(key))
     except (OSError, asyncssh.KeyImportError) as error:
-        raise ConnectError("key-file", f"{key}: {error}") from error
+        raise ConnectError("key-file", f"{key}: {error}", login) from error
     if mode & 0o077:
-        raise ConnectError("key-file", f"{key} has mode {mode:o}: others can read it")
-
-
-def _known_hosts(host_key: str) -> tuple[list[asyncssh.SSHKey], list[str], list[str]]:
-    return [asyncssh.import_public_key(host_key)], [], []
+        raise ConnectError("key-file", f"{key} has mode {mode:o}: others can read it", login)

@@ -45,10 +45,11 @@ class Answer:
     """Seconds the host's clock is ahead of ours, beyond what the round trip explains."""
 
     failure: str | None = None
-    """``key-file``, ``key-missing``, ``host-key``, ``login``, ``bastion``, ``connect``
-    or ``answer``."""
+    """``answer``, or a kind of `ConnectError`."""
 
     detail: str = ""
+    bastion: Login | None = None
+    """The bastion that failed, when it was not the host itself."""
 
 
 def ask(targets: Sequence[Target]) -> list[Answer]:
@@ -70,7 +71,10 @@ async def _ask_one(target: Target, gate: asyncio.Semaphore, bastions: _Bastions)
         try:
             connection = await _connect_through(target.login, bastions)
         except ConnectError as error:
-            return Answer(target=target, failure=error.failure, detail=error.detail)
+            bastion = error.login if error.login == target.login.bastion else None
+            return Answer(
+                target=target, failure=error.failure, detail=error.detail, bastion=bastion
+            )
         try:
             return await _question(target, connection)
         finally:
@@ -103,26 +107,22 @@ def _skew(theirs: float, before: float, after: float) -> float:
 async def _connect_through(login: Login, bastions: _Bastions) -> asyncssh.SSHClientConnection:
     if login.bastion is None:
         return await connect(login)
-    try:
-        tunnel = await bastions.open(login.bastion)
-    except ConnectError as error:
-        raise ConnectError("bastion", f"{login.bastion.where}: {error.detail}") from error
-    return await connect(login, tunnel)
+    return await connect(login, await bastions.open(login.bastion))
 
 
 class _Bastions:
     """One connection for each bastion, shared by all hosts behind it."""
 
     def __init__(self) -> None:
-        self._open: dict[str, asyncio.Task[asyncssh.SSHClientConnection]] = {}
+        self._open: dict[Login, asyncio.Task[asyncssh.SSHClientConnection]] = {}
 
     async def open(self, login: Login) -> asyncssh.SSHClientConnection:
-        if login.where not in self._open:
-            self._open[login.where] = asyncio.create_task(connect(login))
-        return await self._open[login.where]
+        if login not in self._open:
+            self._open[login] = asyncio.create_task(connect(login))
+        return await self._open[login]
 
     async def close(self) -> None:
-        opened: Mapping[str, asyncio.Task[asyncssh.SSHClientConnection]] = self._open
+        opened: Mapping[Login, asyncio.Task[asyncssh.SSHClientConnection]] = self._open
         for result in await asyncio.gather(*opened.values(), return_exceptions=True):
             if isinstance(result, asyncssh.SSHClientConnection):
                 result.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from components.ssh import CIPHERS
 from preflight.ask import Answer
 from preflight.facts import Facts
 from preflight.problems import Problem
@@ -31,7 +32,7 @@ OWNERS = {
 def judge(answers: Sequence[Answer], cluster: str) -> list[Problem]:
     """Judge all hosts of the cluster named ``cluster``, each alone and all together."""
     problems = [problem for answer in answers for problem in _alone(answer, cluster)]
-    return [*problems, *_together(answers)]
+    return list(dict.fromkeys([*problems, *_together(answers)]))
 
 
 def _alone(answer: Answer, cluster: str) -> Iterator[Problem]:
@@ -46,10 +47,28 @@ def _alone(answer: Answer, cluster: str) -> Iterator[Problem]:
 
 
 def _no_answer(answer: Answer) -> Problem:
-    login = answer.target.login
-    found, allowed, remedy = {
+    """Say why nobody could be asked; a bastion's failure is told once for all hosts behind it."""
+    failure = answer.failure or "answer"
+    what = {"key-missing": "host key", "key-text": "host key"}.get(failure, failure)
+    what = what.replace("-", " ")
+    found, allowed, remedy = _failed(failure, answer)
+    return Problem(
+        host=answer.bastion.address if answer.bastion else answer.target.name,
+        what=f"bastion {what}" if answer.bastion else what,
+        found=found,
+        allowed=allowed,
+        remedy=remedy,
+    )
+
+
+def _failed(failure: str, answer: Answer) -> tuple[str, str, str]:
+    """Found, allowed and remedy of a connection that there is not."""
+    login, detail = answer.bastion or answer.target.login, answer.detail
+    its = "`bastion:`'s" if answer.bastion else "its"
+    gone = "" if answer.bastion else ", or, if it is dead: `gone: true`"
+    return {
         "key-file": (
-            answer.detail,
+            detail,
             "a private key with mode 600",
             f"give the right `key:`, or: chmod 600 {login.key}",
         ),
@@ -58,34 +77,52 @@ def _no_answer(answer: Answer) -> Problem:
             "a host key that is known beforehand",
             "make trust STACK=<stack>, and compare the fingerprints",
         ),
+        "key-text": (
+            f"`host_key:` is no key: {detail}",
+            "the whole line that `make trust` writes",
+            f"remove {its} `host_key:`, then make trust",
+        ),
         "host-key": (
-            f"shows {answer.detail or 'another key'}",
+            f"shows {detail or 'another key'}",
             "the key in the stack file",
-            "find out why. If it was installed anew: remove its `host_key:`, then make trust",
+            f"find out why. If it was installed anew: remove {its} `host_key:`, then make trust",
+        ),
+        "algorithms": (
+            f"{login.where}: {detail}",
+            f"a key exchange that both know, and one of {', '.join(CIPHERS)}",
+            "see Ciphers, KexAlgorithms and MACs in its sshd_config",
         ),
         "login": (
-            f"{login.where}: {answer.detail}",
+            f"{login.where}: {detail}",
             "a login with this user and key",
             f"put {login.key or 'the key'}'s public half into ~{login.user}/.ssh/authorized_keys",
         ),
-        "bastion": (
-            f"bastion {answer.detail}",
-            "a bastion that lets us through",
-            "correct `bastion:` or make it reachable; see whether its AllowTcpForwarding is on",
+        "forwarding": (
+            f"the bastion does not let us through to {login.where}: {detail}",
+            "a bastion that forwards TCP",
+            "AllowTcpForwarding yes in the bastion's sshd_config; see its PermitOpen, too",
+        ),
+        "network": (
+            f"{login.where}: {detail}",
+            "a name and a way that this machine knows",
+            f"correct {its} `address:`, or see this machine's network",
+        ),
+        "hung-up": (
+            f"{login.where} ends the talk: {detail}",
+            "an SSH server that talks to us",
+            f"see its log; MaxStartups, or something that bans addresses{gone}",
         ),
         "connect": (
-            f"{login.where}: {answer.detail}",
+            f"{login.where}: {detail}",
             "an SSH server that answers",
-            "start the machine, correct `address:` or `port:`, or, if it is dead: `gone: true`",
+            f"start it, correct {its} `address:` or `port:`{gone}",
         ),
         "answer": (
-            answer.detail or "no answer",
+            detail or "no answer",
             "an answer to read-only questions",
             f"ssh -p {login.port} {login.user}@{login.address}, and see what a shell says there",
         ),
-    }[answer.failure or "answer"]
-    what = "host key" if answer.failure == "key-missing" else (answer.failure or "answer")
-    return _problem(answer.target, what.replace("-", " "), found, allowed, remedy)
+    }[failure]
 
 
 def _sudo(target: Target, facts: Facts) -> Iterator[Problem]:

@@ -93,7 +93,8 @@ async def _read_key(place: Place, bastion_keys: dict[str, str]) -> Seen:
         finally:
             tunnel.close()
     except ConnectError as error:
-        return Seen(place=place, error=f"bastion: {error.detail or 'its key is not known'}")
+        said = error.detail or "its key is not known"
+        return Seen(place=place, error=f"bastion: {error.failure.replace('-', ' ')}: {said}")
     except (OSError, TimeoutError, asyncssh.Error) as error:
         return Seen(place=place, error=words(error))
 

@@ -6,6 +6,7 @@ that have no key, and before ``make trust`` has written the host keys.
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
@@ -18,13 +19,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from stacks.problems import Problem, wrong
 
 DNS_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
-HOST_KEY_KINDS = (
-    "ssh-ed25519",
-    "ecdsa-sha2-nistp256",
-    "ecdsa-sha2-nistp384",
-    "ecdsa-sha2-nistp521",
-    "ssh-rsa",
-)
+HOST_KEY_KINDS = {
+    "ssh-ed25519": 2,
+    "ecdsa-sha2-nistp256": 3,
+    "ecdsa-sha2-nistp384": 3,
+    "ecdsa-sha2-nistp521": 3,
+    "ssh-rsa": 3,
+}
+"""Kind of a public key → how many parts one has."""
+
 LABEL_VALUE = r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?"
 LABEL_KEY = rf"({DNS_LABEL}(\.{DNS_LABEL})*/)?[A-Za-z0-9]([A-Za-z0-9._-]{{0,61}}[A-Za-z0-9])?"
 
@@ -68,13 +71,30 @@ def _address(value: str) -> str:
 
 
 def _host_key(value: str) -> str:
-    kind, _, rest = value.strip().partition(" ")
-    if kind not in HOST_KEY_KINDS or not re.match(r"[A-Za-z0-9+/]{40,}={0,3}( |$)", rest):
+    kind, text, *_ = [*value.split(), "", ""]
+    if not _is_key(kind, text):
         raise wrong(
-            f"a public key: one of {', '.join(HOST_KEY_KINDS)}, a space, and its base64 text",
+            f"a public key: one of {', '.join(HOST_KEY_KINDS)}, a space, and all of its base64 "
+            "text",
             "remove the line and let `make trust` write it",
         )
-    return f"{kind} {rest.split()[0]}"
+    return f"{kind} {text}"
+
+
+def _is_key(kind: str, text: str) -> bool:
+    """Whether a public key is whole: parts, each after its length, the first of them the kind."""
+    try:
+        rest = base64.b64decode(text, validate=True)
+    except ValueError:
+        return False
+    parts: list[bytes] = []
+    while rest:
+        end = 4 + int.from_bytes(rest[:4], "big")
+        if len(rest) < end:
+            return False
+        parts.append(rest[4:end])
+        rest = rest[end:]
+    return len(parts) == HOST_KEY_KINDS.get(kind) and parts[0] == kind.encode()
 
 
 def _key_file(value: str) -> str:

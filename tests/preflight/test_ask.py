@@ -117,12 +117,33 @@ def test_a_host_behind_a_bastion_answers_through_it(hosts: LightHosts) -> None:
     assert ask([target(login)])[0].facts is not None
 
 
-def test_a_bastion_that_does_not_answer_is_named(hosts: LightHosts) -> None:
-    closed = dataclasses.replace(hosts.login(0), port=free_port())
-    kind, detail = failure(dataclasses.replace(hosts.login(1), bastion=closed))
+@pytest.mark.parametrize("kind", ["connect", "key-missing", "host-key", "login", "key-text"])
+def test_a_bastion_that_fails_is_named_with_its_own_failure(
+    hosts: LightHosts, tmp_path: Path, kind: str
+) -> None:
+    stranger = new_key(tmp_path / "stranger")
+    changed = {
+        "connect": {"port": free_port()},
+        "key-missing": {"host_key": None},
+        "host-key": {"host_key": stranger.with_suffix(".pub").read_text()},
+        "login": {"key": stranger},
+        "key-text": {"host_key": hosts.host_key[:-8]},
+    }[kind]
+    bastion = dataclasses.replace(hosts.login(0), **changed)
 
-    assert kind == "bastion"
-    assert f"root@127.0.1.1:{closed.port}" in detail
+    answer = ask([target(dataclasses.replace(hosts.login(1), bastion=bastion))])[0]
+
+    assert (answer.failure, answer.bastion) == (kind, bastion)
+
+
+def test_a_host_that_fails_behind_a_good_bastion_is_not_the_bastions_failure(
+    hosts: LightHosts,
+) -> None:
+    behind = dataclasses.replace(hosts.login(1), host_key=None, bastion=hosts.login(0))
+
+    answer = ask([target(behind)])[0]
+
+    assert (answer.failure, answer.bastion) == ("key-missing", None)
 
 
 def test_questions_change_no_file_of_ours(hosts: LightHosts) -> None:

@@ -164,9 +164,29 @@ def test_supported_systems_are_accepted(system: str, version: str) -> None:
             id="key file readable by all",
         ),
         pytest.param(
-            Answer(target=TARGET, failure="bastion", detail="root@b:22: Connection refused"),
-            *("bastion", "Connection refused", "lets us through", "correct `bastion:`"),
-            id="bastion unreachable",
+            Answer(target=TARGET, failure="key-text", detail="Invalid public key"),
+            *("host key", "is no key: Invalid", "`make trust` writes", "remove its `host_key:`"),
+            id="host key cut short",
+        ),
+        pytest.param(
+            Answer(target=TARGET, failure="algorithms", detail="No matching encryption algorithm"),
+            *("algorithms", "No matching encryption", "aes128-gcm", "Ciphers"),
+            id="no cipher in common",
+        ),
+        pytest.param(
+            Answer(target=TARGET, failure="forwarding", detail="administratively prohibited"),
+            *("forwarding", "does not let us through", "forwards TCP", "AllowTcpForwarding yes"),
+            id="bastion without forwarding",
+        ),
+        pytest.param(
+            Answer(target=TARGET, failure="network", detail="Network is unreachable"),
+            *("network", "Network is unreachable", "a way", "this machine's network"),
+            id="no way from here",
+        ),
+        pytest.param(
+            Answer(target=TARGET, failure="hung-up", detail="Connection lost"),
+            *("hung up", "ends the talk: Connection lost", "talks to us", "MaxStartups"),
+            id="server that hangs up",
         ),
         pytest.param(
             Answer(target=TARGET, failure="connect", detail="No route to host"),
@@ -189,6 +209,47 @@ def test_bad_input_is_one_problem(
     assert found in problem.found
     assert allowed in problem.allowed
     assert remedy in problem.remedy
+
+
+BASTION = Login(address="203.0.113.9", user="jump", key=Path("/home/me/.ssh/jump"))
+
+
+@pytest.mark.parametrize(
+    ("failure", "detail", "what", "found", "remedy"),
+    [
+        ("key-missing", "", "bastion host key", "no `host_key:`", "make trust STACK"),
+        ("key-text", "Invalid", "bastion host key", "no key: Invalid", "`bastion:`'s `host_key:`"),
+        (
+            "host-key",
+            "x SHA256:y",
+            "bastion host key",
+            "shows x",
+            "remove `bastion:`'s `host_key:`",
+        ),
+        ("login", "denied", "bastion login", "jump@203.0.113.9:22: denied", "ssh/jump's public"),
+        ("connect", "refused", "bastion connect", "203.0.113.9:22: refused", "`bastion:`'s `addr"),
+        ("key-file", "/k: none", "bastion key file", "/k: none", "chmod 600 /home/me/.ssh/jump"),
+    ],
+)
+def test_a_bastions_failure_is_one_problem_of_the_bastion(
+    failure: str, detail: str, what: str, found: str, remedy: str
+) -> None:
+    answers = [
+        Answer(
+            target=dataclasses.replace(TARGET, name=name),
+            failure=failure,
+            detail=detail,
+            bastion=BASTION,
+        )
+        for name in ("rack1", "rack2")
+    ]
+
+    (problem,) = judge(answers, "x")
+
+    assert (problem.host, problem.what) == ("203.0.113.9", what)
+    assert found in problem.found
+    assert remedy in problem.remedy
+    assert "gone: true" not in problem.remedy
 
 
 def test_our_own_service_on_its_port_is_no_problem() -> None:

@@ -90,6 +90,16 @@ def test_machines_that_are_gone_stay_in_the_file_and_nowhere_else() -> None:
             id="no host key",
         ),
         pytest.param(
+            metal(control(host_key=KEY[:-4]), agent()),
+            *("hosts.machines.0.host_key", f'"{KEY[:-4]}"', "all of its base64 text"),
+            id="a host key that was cut short",
+        ),
+        pytest.param(
+            metal(control(host_key=KEY.replace("ssh-ed25519", "ssh-rsa")), agent()),
+            *("hosts.machines.0.host_key", '"ssh-rsa AAAAC3', "a public key"),
+            id="a host key of another kind than it says",
+        ),
+        pytest.param(
             metal(control(name="Rack 1"), agent()),
             *("hosts.machines.0.name", '"Rack 1"', "DNS label"),
             id="no name",
