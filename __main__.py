@@ -89,6 +89,7 @@ agents = MesosAgents(
         prepared=runtime.ready,
         control=hosts.control[0],
         control_plane=control_plane.api_server,
+        gone=hosts.gone,
     ),
 )
 

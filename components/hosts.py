@@ -84,6 +84,9 @@ class Hosts:
 
     machines: tuple[Host, ...]
 
+    gone: tuple[str, ...] = ()
+    """Names of agents that are dead: Mesos and Kubernetes are told, nobody logs in."""
+
     api_address: pulumi.Output[str] | None = None
     """Name or address in front of all API servers, if something stands there."""
 

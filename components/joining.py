@@ -62,6 +62,9 @@ class Joining:
     dial_seconds: int = 0
     """How long a machine that does not answer yet is waited for."""
 
+    stack_file: str = ""
+    """Where the operator says `gone: true`; asked when the machine leaves."""
+
 
 def join(name: str, joining: Joining, opts: pulumi.ResourceOptions) -> local.Command:
     """Let a machine join."""
@@ -81,7 +84,8 @@ def leave(name: str, joining: Joining, opts: pulumi.ResourceOptions) -> local.Co
 
     Made before anything is put on it: of an ``up`` that is killed, who cleans up is in the state.
     """
-    return run_program(name, None, _machine(joining), opts, delete="components.machine down")
+    spec = {**_machine(joining), "stack_file": joining.stack_file}
+    return run_program(name, None, spec, opts, delete="components.machine down")
 
 
 def _machine(joining: Joining) -> dict[str, Any]:

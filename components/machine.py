@@ -2,7 +2,8 @@
 
 ``python -m components.machine up``    packages, the cluster's mark, programs and images
 ``python -m components.machine down``  everything of ours taken away, or, when the machine is dead,
-                                       nothing: it is not waited for longer than a minute
+                                       nothing: it is not waited for longer than a minute. One that
+                                       the stack file calls gone is not even dialled.
 
 Imports nothing of Pulumi: it starts in a third of a second, once for each host.
 """
@@ -15,11 +16,12 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import asyncssh
+import yaml
 
 from components.programs import cache
 from components.ssh import ConnectError, Login, connect
@@ -31,12 +33,28 @@ IMAGE_INDEX = "images/index.json"
 
 DIAL_PAUSE = 1.0
 JOIN_SECONDS = 900.0
-LEAVE_SECONDS = 120.0
-"""A machine that dies meanwhile is not waited for so long: its connection is asked for life."""
+LEAVE_SECONDS = 300.0
+"""The longest that a machine that says what it does may take to be cleaned up."""
+
+REACH_SECONDS = 20.0
+"""The longest that a leaving machine is dialled, its bastion included."""
+
+SILENT_SECONDS = 30.0
+"""A leaving machine that says nothing for so long hangs. With the dialling, less than a minute."""
+
+LEAVING_ALIVE_SECONDS = 5.0
+"""So often a leaving machine's server is asked; one that is dead is known before it is silent."""
+
+NOT_YET = {"connect", "hung-up", "network"}
+"""Failures that a machine that is only starting has as well."""
 
 
 class MachineError(Exception):
     """What went wrong, where; shown as one message."""
+
+
+class DiedError(MachineError):
+    """The machine fell silent in the middle."""
 
 
 def login_of(spec: Mapping[str, Any]) -> Login:
@@ -60,9 +78,8 @@ async def open_machine(login: Login, patience: float = 0) -> asyncssh.SSHClientC
             tunnel = await connect(login.bastion) if login.bastion else None
             return await connect(login, tunnel)
         except ConnectError as error:
-            if error.failure != "connect" or time.monotonic() >= end:
-                said = f"{login.where}: {error.failure} {error.detail}".strip()
-                raise MachineError(said) from error
+            if error.failure not in NOT_YET or time.monotonic() >= end:
+                raise
         await asyncio.sleep(DIAL_PAUSE)
 
 
@@ -85,32 +102,110 @@ async def up(spec: Mapping[str, Any]) -> None:
 
 
 async def down(spec: Mapping[str, Any]) -> None:
-    """Clean the machine up if it lives; a dead one goes without."""
-    try:
-        connection = await open_machine(login_of(spec))
-    except MachineError as error:
-        say(f"{spec['name']} does not answer, so nothing was removed from it: {error}")
+    """Clean the machine up if it lives; a dead one goes without.
+
+    Only what a dead machine looks like passes for one: a wrong key must not lose what is on it.
+
+    Raises:
+        MachineError: it lives, and was not cleaned up.
+    """
+    name = spec["name"]
+    if is_gone(spec):
+        say(f"{name} is gone: nobody logs in, nothing was removed from it")
         return
     try:
-        await run_script(connection, spec, "down", LEAVE_SECONDS)
-    except (MachineError, asyncssh.Error, OSError) as error:
-        say(f"{spec['name']} was not cleaned up: {error}")
+        async with asyncio.timeout(REACH_SECONDS):
+            connection = await open_machine(login_of(spec))
+    except (TimeoutError, ConnectError) as error:
+        if isinstance(error, ConnectError) and not error.unreachable:
+            raise MachineError(f"{name} was not cleaned up: {error}; {if_dead(spec)}") from error
+        said = str(error) or f"no answer in {REACH_SECONDS:.0f} s"
+        say(f"{name} does not answer, so nothing was removed from it: {said}")
+        return
+    connection.set_keepalive(LEAVING_ALIVE_SECONDS)
+    try:
+        await run_script(connection, spec, "down", LEAVE_SECONDS, SILENT_SECONDS)
+    except DiedError as error:
+        say(f"{name} was not cleaned up: {error}")
+    except TimeoutError as error:
+        raise MachineError(
+            f"{name} was not cleaned up: it answers, but said nothing for {SILENT_SECONDS:.0f} s; "
+            f"see what hangs there, and run this again; {if_dead(spec)}"
+        ) from error
     finally:
-        connection.close()
+        connection.abort()
+
+
+def if_dead(spec: Mapping[str, Any]) -> str:
+    return f"if the machine is dead: `gone: true` in {spec.get('stack_file', 'the stack file')}"
+
+
+def is_gone(spec: Mapping[str, Any]) -> bool:
+    """Whether the stack file says so, as it is now: the state knows what was said before."""
+    try:
+        data = yaml.safe_load(Path(spec["stack_file"]).read_text())
+        machines = data["config"]["kubernetes-mesos:cluster"]["hosts"]["machines"]
+        return any(one["name"] == spec["name"] and one.get("gone") is True for one in machines)
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+        return False
 
 
 async def run_script(
-    connection: asyncssh.SSHClientConnection, spec: Mapping[str, Any], action: str, seconds: float
+    connection: asyncssh.SSHClientConnection,
+    spec: Mapping[str, Any],
+    action: str,
+    seconds: float,
+    limit: float | None = None,
 ) -> None:
+    """Run the machine's recipe, and say what it says.
+
+    Raises:
+        MachineError: it failed; `DiedError`: the machine did.
+        TimeoutError: it said nothing for ``limit`` seconds.
+    """
     words = [action, spec["repair"]] if action == "up" and spec["repair"] else [action]
     command = f"timeout --kill-after=10 {seconds:.0f} bash -s -- {shlex.join(words)}"
-    result = await connection.run(privileged(spec, command), input=spec["script"], check=False)
-    say(str(result.stdout).rstrip())
-    if result.exit_status is None:
-        raise MachineError(f"{spec['name']}: {action} was cut off: the machine fell silent")
-    if result.exit_status != 0:
-        said = str(result.stderr).strip()
-        raise MachineError(f"{spec['name']}: {action} ended with {result.exit_status}: {said}")
+    errors: list[str] = []
+    try:
+        status = await converse(
+            connection, privileged(spec, command), spec["script"], (say, errors.append), limit
+        )
+    except (asyncssh.ConnectionLost, ConnectionError):
+        status = None
+    if status is None:
+        raise DiedError(f"{spec['name']}: {action} was cut off: the machine fell silent")
+    if status != 0:
+        said = "\n".join(errors).strip()
+        raise MachineError(f"{spec['name']}: {action} ended with {status}: {said}")
+
+
+async def converse(
+    connection: asyncssh.SSHClientConnection,
+    command: str,
+    text: str,
+    listeners: tuple[Callable[[str], None], Callable[[str], None]],
+    silent_seconds: float | None,
+) -> int | None:
+    """Run a command with a text on stdin; each line that it says goes to a listener, at once.
+
+    Raises:
+        TimeoutError: it said nothing for ``silent_seconds``.
+    """
+    process = await connection.create_process(command)
+    async with asyncio.timeout(silent_seconds) as limit:
+
+        async def listen(lines: asyncssh.SSHReader[str], heard: Callable[[str], None]) -> None:
+            async for line in lines:
+                if silent_seconds:
+                    limit.reschedule(asyncio.get_running_loop().time() + silent_seconds)
+                heard(line.rstrip())
+
+        process.stdin.write(text)
+        process.stdin.write_eof()
+        said, complained = listeners
+        await asyncio.gather(listen(process.stdout, said), listen(process.stderr, complained))
+        await process.wait_closed()
+    return process.exit_status
 
 
 async def release(connection: asyncssh.SSHClientConnection) -> str:
@@ -195,7 +290,7 @@ def main(arguments: Sequence[str]) -> int:
     spec = json.load(sys.stdin)
     try:
         asyncio.run(actions[arguments[0]](spec))
-    except (MachineError, asyncssh.Error, OSError) as error:
+    except (MachineError, ConnectError, asyncssh.Error, OSError) as error:
         say(str(error))
         return 1
     print(json.dumps({"name": spec["name"], "address": spec["address"]}))

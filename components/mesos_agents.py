@@ -35,11 +35,15 @@ class MesosAgentsArgs:
     control_plane: pulumi.Resource
     """What drains with it: when that goes as well, nothing is drained."""
 
+    gone: Sequence[str] = ()
+    """Names of agents whose machines are dead: they leave without a drain."""
+
 
 class MesosAgents(pulumi.ComponentResource):
     """Agents, each with the resources of its host.
 
-    Makes for each host: ``<name>-<host>`` and ``departure-<host>``.
+    Makes for each host: ``<name>-<host>`` and ``departure-<host>``; for one that is gone, only the
+    latter, which then does its work at once.
     """
 
     registered: Sequence[pulumi.Resource]
@@ -55,6 +59,8 @@ class MesosAgents(pulumi.ComponentResource):
         for host in args.hosts:
             before = [made[host.after]] if host.after else []
             made[host.name] = self._make_agent(name, host, before)
+        for gone in args.gone:
+            self._depart(gone, [args.control_plane], gone=True)
         self.registered = list(made.values())
         self.register_outputs({})
 
@@ -83,24 +89,28 @@ class MesosAgents(pulumi.ComponentResource):
                 parent=self, depends_on=[args.prepared[host.name], *joined, *before]
             ),
         )
+        # Made last, so that it goes first: while agent and control plane are still there.
+        self._depart(host.name, [agent, args.control_plane])
+        return agent
+
+    def _depart(self, name: str, after: Sequence[pulumi.Resource], *, gone: bool = False) -> None:
+        """Let an agent leave when its resource goes; one whose machine is gone leaves now."""
+        args = self._args
         run_recipe(
-            f"departure-{host.name}",
+            f"departure-{name}",
             "departure",
             args.control,
             {
-                "DEPARTURE_AGENT": host.name,
+                "DEPARTURE_AGENT": name,
                 "DEPARTURE_MESOS": args.control.address,
                 "DEPARTURE_TIMEOUT_S": str(DRAIN_TIMEOUT_S),
+                "DEPARTURE_GONE": "yes" if gone else "",
             },
-            # Made last, so that it goes first: while agent and control plane are still there.
             pulumi.ResourceOptions(
-                parent=self,
-                depends_on=[agent, args.control_plane],
-                deleted_with=args.control_plane,
+                parent=self, depends_on=list(after), deleted_with=args.control_plane
             ),
-            only_down=True,
+            only_down=not gone,
         )
-        return agent
 
 
 def attributes_text(attributes: Mapping[str, str]) -> str:

@@ -65,6 +65,12 @@ class MetalHostsArgs:
     bundle: bool = False
     """Machines reach no mirror: packages come from here as well."""
 
+    gone: Sequence[str] = ()
+    """Names of agents that are dead: nobody logs in there any more."""
+
+    stack_file: str = "stacks/Pulumi.metal.yaml"
+    """Where the operator says so."""
+
 
 class MetalHosts(pulumi.ComponentResource):
     """Machines people own.
@@ -81,7 +87,7 @@ class MetalHosts(pulumi.ComponentResource):
         super().__init__("kubernetes-mesos:index:MetalHosts", name, {}, opts)
         self._args = args
         made = [self._make_host(machine) for machine in args.machines]
-        self.hosts = Hosts(machines=in_order(made, args.change_at_once))
+        self.hosts = Hosts(machines=in_order(made, args.change_at_once), gone=tuple(args.gone))
         self.register_outputs({})
 
     def _make_host(self, machine: MetalMachine) -> Host:
@@ -108,6 +114,7 @@ class MetalHosts(pulumi.ComponentResource):
             versions=self._args.versions,
             bundle=self._args.bundle,
             repair=machine.repairs.get("machine"),
+            stack_file=self._args.stack_file,
         )
         leaving = leave(f"{machine.name}-leave", joining, pulumi.ResourceOptions(parent=self))
         return join(

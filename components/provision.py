@@ -76,6 +76,8 @@ def metal_args(wanted: Any, findings: Mapping[str, Any]) -> MetalHostsArgs:
         bundle=wanted.bundle,
         change_at_once=wanted.change_at_once,
         versions=program_versions(),
+        gone=[one.name for one in wanted.machines if one.gone and Role.AGENT in one.roles],
+        stack_file=f"stacks/Pulumi.{pulumi.get_stack()}.yaml",
     )
 
 

@@ -1,8 +1,10 @@
 # shellcheck shell=bash
 # How an agent leaves: its pods move elsewhere, Mesos lets go of it, its node is deleted.
-# Runs on a control host, which knows both; nothing happens until the agent is taken out.
+# Runs on a control host, which knows both; nothing happens until the agent is taken out, or its
+# machine is said to be gone.
 #
 # Reads: DEPARTURE_AGENT DEPARTURE_MESOS (address of a master) DEPARTURE_TIMEOUT_S
+#        DEPARTURE_GONE (yes: the machine is dead, whatever still answers there)
 
 kube() {
   "$BIN/kubectl" --kubeconfig "$ETC/kubernetes/admin.kubeconfig" "$@"
@@ -33,8 +35,6 @@ is_dead() {
   [[ $said != *refused* ]]
 }
 
-up() { :; }
-
 # node_is_ready: the kubelet says so; without it no pod would end.
 node_is_ready() {
   local path='{.status.conditions[?(@.type=="Ready")].status}'
@@ -62,20 +62,40 @@ agent_gone() {
 
 # give_up ID: a dead agent cannot drain; its pods are free to start elsewhere at once.
 give_up() {
-  echo "$DEPARTURE_AGENT does not answer: nothing is waited for"
   operator "{\"type\": \"MARK_AGENT_GONE\", \"mark_agent_gone\": {\"agent_id\": {\"value\": \"$1\"}}}"
+}
+
+forget_node() {
+  kube delete node "$DEPARTURE_AGENT" --ignore-not-found --wait=false
+}
+
+# be_gone: nothing is asked of the machine, and nothing is waited for.
+be_gone() {
+  local id=''
+  read -r id _ < <(agent) || true
+  if [[ $id ]]; then give_up "$id"; fi
+  forget_node
+}
+
+up() {
+  if [[ $DEPARTURE_GONE ]]; then be_gone; fi
 }
 
 down() {
   local id='' address='' state=''
+  if [[ $DEPARTURE_GONE ]]; then
+    be_gone
+    return
+  fi
   read -r id address state < <(agent) || true
   if [[ $id ]] && is_dead "$address"; then
+    echo "$DEPARTURE_AGENT does not answer: nothing is waited for"
     give_up "$id"
   else
     drain_node
     if [[ $state == active ]]; then leave_mesos "$id"; fi
   fi
-  kube delete node "$DEPARTURE_AGENT" --ignore-not-found --wait=false
+  forget_node
 }
 
 main "$@"

@@ -37,7 +37,7 @@ sources() {
 finish_packages() {
   if [[ -z $(dpkg --audit) && -z $(ls /var/lib/dpkg/updates) ]]; then return; fi
   DEBIAN_FRONTEND=noninteractive dpkg --configure -a --force-confdef --force-confold \
-    >/dev/null 2>&1 9>&- || true # apt says what stays so
+    2>&1 9>&- || true # apt says what stays so
 }
 
 # Packages that bring services of their own would start them before they are configured.
@@ -94,9 +94,11 @@ up() {
   remove_divert
 }
 
-# Units first, then whatever the agent's executors left running, then the files.
+# Units first, then whatever the agent's executors left running, then the files. Each step is said:
+# who says nothing for half a minute is taken for a machine that hangs.
 down() {
   local units name node=no
+  echo "leaves: packages, then services"
   finish_packages
   remove_divert
   if [[ -e $ETC/minion.json ]]; then node=yes; fi
@@ -105,14 +107,20 @@ down() {
   timeout 5 systemctl stop "${units[@]}" 2>/dev/null ||
     systemctl kill --signal=KILL "${units[@]}" 2>/dev/null || true
   systemctl disable --quiet "${units[@]}" 2>/dev/null || true
+  echo "leaves: what services have left running"
   end_leftovers
+  echo "leaves: networks"
   undo_network
+  echo "leaves: files, and gives back what was there before"
   while read -r name; do rm -f "$name"; done < <(promised file; promised link)
   systemctl daemon-reload
   systemctl reset-failed "${units[@]}" 2>/dev/null || true
   return_what_was
   rm -rf /run/mesos /run/flannel /run/km /etc/cni/net.d/*kubernetes-mesos*
-  if [[ $node == yes ]]; then forget_pods; fi
+  if [[ $node == yes ]]; then
+    echo "leaves: pods and images"
+    forget_pods
+  fi
   remove_users
   rm -rf "$ETC" "$HOME_DIR" /run/kubernetes-mesos*.lock
   empty "$DATA"
@@ -173,7 +181,10 @@ promised() {
 
 # empty PATH: nothing in it, and not there any more, unless it is a disk of its own.
 empty() {
-  if [[ -w $1 ]]; then find "$1" -xdev -mindepth 1 -delete 2>/dev/null || true; fi
+  if [[ -w $1 ]]; then
+    { find "$1" -xdev -mindepth 1 -delete -print 2>/dev/null || true; } |
+      awk -v place="$1" 'NR % 10000 == 0 {print "leaves: " NR " files of " place; fflush()}'
+  fi
   if ! mountpoint -q "$1"; then rm -rf "$1"; fi
 }
 
@@ -271,5 +282,8 @@ pod_networks() {
 
 # One at a time: a run whose operator was killed goes on by itself until its packages are there.
 exec 9>/run/kubernetes-mesos-machine.lock
-flock --timeout 60 9 || echo "another run on this machine does not end" >&2
+for _ in {1..6}; do
+  if flock --timeout 10 9; then break; fi
+  echo "another run on this machine has not ended yet"
+done
 main "$@"

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from components import machine, ssh
+from components.machine import MachineError
 from components.recipe import render, script
 from tests.preflight.light_hosts import (
     SSHD,
@@ -79,6 +85,145 @@ def test_a_dead_machine_leaves_at_once_and_says_that_nothing_was_removed(
     assert result.returncode == 0
     assert time.monotonic() - started < 20
     assert "rack1 does not answer, so nothing was removed from it" in result.stderr
+
+
+def wrong_key(spec: dict[str, Any], hosts: LightHosts, tmp_path: Path) -> dict[str, Any]:
+    return {**spec, **way(hosts), "key": spec["key"]}
+
+
+def no_key_file(spec: dict[str, Any], hosts: LightHosts, tmp_path: Path) -> dict[str, Any]:
+    return {**spec, **way(hosts), "key": str(tmp_path / "none")}
+
+
+def changed_host_key(spec: dict[str, Any], hosts: LightHosts, tmp_path: Path) -> dict[str, Any]:
+    return {**spec, **way(hosts), "host_key": spec["host_key"]}
+
+
+def cut_host_key(spec: dict[str, Any], hosts: LightHosts, tmp_path: Path) -> dict[str, Any]:
+    return {**spec, **way(hosts), "host_key": hosts.host_key[:-8]}
+
+
+def failing_cleanup(spec: dict[str, Any], hosts: LightHosts, tmp_path: Path) -> dict[str, Any]:
+    return {**spec, **way(hosts), "script": "echo no room >&2; exit 3"}
+
+
+def wrong_key_of_the_bastion(
+    spec: dict[str, Any], hosts: LightHosts, tmp_path: Path
+) -> dict[str, Any]:
+    bastion = {**spec, **way(hosts), "key": spec["key"]}
+    return {**spec, **way(hosts), "bastion": bastion}
+
+
+def no_such_bastion(spec: dict[str, Any], hosts: LightHosts, tmp_path: Path) -> dict[str, Any]:
+    bastion = {**spec, **way(hosts), "address": "none.invalid"}
+    return {**spec, **way(hosts), "bastion": bastion}
+
+
+@pytest.mark.parametrize(
+    ("case", "said"),
+    [
+        (wrong_key, "login Permission denied"),
+        (no_key_file, "key-file"),
+        (changed_host_key, "host-key ssh-ed25519 SHA256:"),
+        (cut_host_key, "key-text"),
+        (failing_cleanup, "rack1: down ended with 3: no room"),
+        (wrong_key_of_the_bastion, "login Permission denied"),
+        (no_such_bastion, "none.invalid"),
+    ],
+)
+def test_a_machine_that_lives_and_is_not_cleaned_up_is_a_failure(
+    spec: dict[str, Any], tmp_path: Path, case: Callable[..., dict[str, Any]], said: str
+) -> None:
+    with light_hosts(tmp_path / "sshd", 1) as hosts:
+        result = run("down", case(spec, hosts, tmp_path))
+
+    assert result.returncode == 1
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_machine_behind_a_dead_bastion_and_a_dead_one_behind_a_bastion_leave(
+    spec: dict[str, Any], tmp_path: Path
+) -> None:
+    with light_hosts(tmp_path / "sshd", 1) as hosts:
+        bastion = {**spec, **way(hosts)}
+        behind = run("down", {**spec, "host_key": hosts.host_key, "bastion": bastion})
+        bastion = {**bastion, "port": free_port()}
+        before = run("down", {**spec, **way(hosts), "bastion": bastion})
+
+    assert (behind.returncode, before.returncode) == (0, 0)
+    for result in (behind, before):
+        assert "rack1 does not answer, so nothing was removed from it" in result.stderr
+
+
+STACK = """\
+config:
+  kubernetes-mesos:cluster:
+    hosts:
+      on: metal
+      machines:
+        - {{name: rack1, address: 127.0.0.1, roles: [agent], gone: {gone}}}
+        - {{name: rack2, address: 127.0.0.1, roles: [control]}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "gone", "dialled"), [("rack1", "true", 0), ("rack1", "false", 1), ("rack2", "true", 1)]
+)
+def test_nobody_dials_a_machine_that_the_stack_file_calls_gone(
+    spec: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    gone: str,
+    dialled: int,
+) -> None:
+    monkeypatch.setattr(ssh, "DIAL_SECONDS", 0.3)
+    file = tmp_path / "Pulumi.metal.yaml"
+    file.write_text(STACK.format(gone=gone))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        spec = {**spec, "name": name, "port": port, "stack_file": str(file)}
+        asyncio.run(machine.down(spec))
+
+        listener.setblocking(False)
+        accepted = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                listener.accept()[0].close()
+                accepted += 1
+
+    assert accepted == dialled
+
+
+def test_a_machine_that_takes_the_connection_and_hangs_is_dead(
+    spec: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    started = time.monotonic()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        asyncio.run(machine.down({**spec, "port": listener.getsockname()[1]}))
+
+    assert time.monotonic() - started < machine.REACH_SECONDS + 1
+    assert "rack1 does not answer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("script", "hangs"),
+    [("sleep 60", True), ("for _ in 1 2 3 4; do echo leaves; sleep 1; done", False)],
+)
+def test_a_cleanup_that_says_nothing_for_long_hangs_and_one_that_does_not_is_waited_for(
+    spec: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, hangs: bool
+) -> None:
+    monkeypatch.setattr(machine, "SILENT_SECONDS", 2.0)
+    hung = pytest.raises(MachineError, match=r"said nothing for 2 s.*`gone: true` in .*metal.yaml")
+    with light_hosts(tmp_path / "sshd", 1) as hosts, hung if hangs else contextlib.nullcontext():
+        spec = {**spec, **way(hosts), "script": script, "stack_file": "stacks/Pulumi.metal.yaml"}
+        asyncio.run(machine.down(spec))
+
+
+def test_all_waiting_for_a_dead_machine_is_less_than_a_minute() -> None:
+    assert machine.REACH_SECONDS + machine.SILENT_SECONDS < 55
+    assert ssh.DIAL_SECONDS < machine.REACH_SECONDS
 
 
 def test_a_dead_machine_cannot_join(spec: dict[str, Any]) -> None:
@@ -153,20 +298,21 @@ sleep 300
 """A power cut: the machine says nothing any more, not even that it hangs up."""
 
 
+@pytest.mark.parametrize(("action", "status", "seconds"), [("up", 1, 60), ("down", 0, 30)])
 def test_a_machine_that_falls_silent_in_the_middle_is_given_up(
-    spec: dict[str, Any], tmp_path: Path
+    spec: dict[str, Any], tmp_path: Path, action: str, status: int, seconds: int
 ) -> None:
     file = tmp_path / "sshd.pid"
     with light_hosts(tmp_path / "sshd", 1) as hosts:
         started = time.monotonic()
         try:
-            result = run("up", {**spec, **way(hosts), "script": HANGS.format(file=file)})
+            result = run(action, {**spec, **way(hosts), "script": HANGS.format(file=file)})
         finally:
             os.kill(int(file.read_text()), signal.SIGKILL)
 
-    assert result.returncode == 1
-    assert "rack1: up was cut off: the machine fell silent" in result.stderr
-    assert time.monotonic() - started < 60
+    assert result.returncode == status
+    assert f"rack1: {action} was cut off: the machine fell silent" in result.stderr
+    assert time.monotonic() - started < seconds
 
 
 @pytest.mark.skipif(shutil.which("dpkg-query") is None, reason="needs dpkg")

@@ -109,7 +109,7 @@ def test_the_version_of_nodes_stays_when_they_need_not_start_anew(recorder, run,
     assert run(lambda: runtime(**same).version) == run(lambda: runtime().version)
 
 
-def agents():
+def agents(**more):
     prepared = local.Command("prepared")
     control_plane = local.Command("api-server")
     sized = host("agent-1", cpus=2, memory_mb=4096, disk_gb=20, attributes={"b": "2", "a": "1"})
@@ -122,6 +122,7 @@ def agents():
             prepared={"agent-1": prepared},
             control=host("control-1"),
             control_plane=control_plane,
+            **more,
         ),
     )
 
@@ -151,6 +152,18 @@ def test_an_agent_leaves_by_a_drain_before_anything_of_it_goes(recorder, run):
     assert made.depends_on == ("api-server", "mesos-agent-agent-1")
     assert made.deleted_with == "api-server"
     assert variables(made.inputs["stdin"])["DEPARTURE_AGENT"] == "agent-1"
+
+
+def test_an_agent_whose_machine_is_gone_leaves_at_once_and_nothing_runs_on_it(recorder, run):
+    run(lambda: agents(gone=["agent-7"]).urn)
+
+    made = recorder["departure-agent-7"]
+    assert [one.name for one in recorder.made if "agent-7" in one.name] == ["departure-agent-7"]
+    assert made.inputs["create"].endswith(" up")
+    assert made.inputs["connection"]["host"] == "10.90.7.10"
+    assert made.depends_on == ("api-server",)
+    assert variables(made.inputs["stdin"])["DEPARTURE_GONE"] == "yes"
+    assert variables(recorder["departure-agent-1"].inputs["stdin"])["DEPARTURE_GONE"] == ""
 
 
 @pytest.mark.parametrize(
