@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from preflight import drift, lab
 from preflight.ask import Answer, ask
 from preflight.hosts import targets
-from preflight.judge import judge
+from preflight.judge import concerns, judge
 from preflight.problems import Problem, table
 from stacks.metal_settings import MetalHostsSettings
 from stacks.settings import LabHosts
@@ -60,6 +60,8 @@ def require(hosts: BaseModel, default_cluster: str) -> Findings:
     answers, problems = check(hosts, default_cluster)
     if problems:
         raise PreflightError(message(problems, len(answers)))
+    for concern in concerns(answers):
+        pulumi.warn(concern)
     found = {answer.target.name: finding(answer) for answer in answers}
     for name, one in found.items():
         for difference in one.differences:

@@ -10,6 +10,7 @@ from pathlib import Path
 from preflight import check, drift, message, stack_file, trust
 from preflight.ask import Answer
 from preflight.hosts import login
+from preflight.judge import concerns
 from stacks.metal_settings import MetalHostsSettings
 from stacks.problems import SettingsError
 from stacks.settings import parse_settings
@@ -61,6 +62,8 @@ def _check(stack: str, hosts: MetalHostsSettings) -> int:
         recipes = answer.target.recipes
         for difference in drift.found(answer.facts, recipes) if answer.facts else ():
             print(f"{answer.target.name}: {difference}")
+    for concern in concerns(answers):
+        print(concern)
     if problems:
         print(message(problems, len(answers)), file=sys.stderr)
     return 1 if problems else 0

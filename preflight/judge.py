@@ -22,6 +22,9 @@ ARCHITECTURES = ("x86_64",)
 SKEW_SECONDS = 2.0
 """Certificates made now must be valid on the host now; etcd complains from one second on."""
 
+MEMBER_DISK_MB = 1000
+"""A member has used what a newcomer must have free; with less than this its services soon stop."""
+
 OWNERS = {
     "kubeadm": ("kubeadm", "kubeadm reset"),
     "kubernetes": ("another Kubernetes", "its own uninstall program"),
@@ -155,20 +158,38 @@ def _system(target: Target, facts: Facts) -> Iterator[Problem]:
 
 
 def _size(target: Target, facts: Facts) -> Iterator[Problem]:
+    """Refuse newcomers that are too small; what a member lacks is only said (see `concerns`)."""
+    if facts.cluster is not None:
+        return
+    for what, has, needs, unit in _sizes(target, facts, target.disk_mb):
+        yield _problem(
+            target,
+            what,
+            f"{has}{unit}",
+            f"{needs}{unit} or more",
+            f"a larger machine, or fewer roles for {target.name}",
+        )
+
+
+def _sizes(target: Target, facts: Facts, disk_mb: int) -> Iterator[tuple[str, int, int, str]]:
+    """What there is too little of: its name, how much there is, how much is needed, the unit."""
     sizes = (
         ("processors", facts.cpus, target.cpus, ""),
         ("memory", facts.memory_mb, target.memory_mb, " MB"),
-        ("disk", facts.disk_mb, target.disk_mb, " MB free under /var/lib"),
+        ("disk", facts.disk_mb, disk_mb, " MB free under /var/lib"),
     )
-    for what, has, needs, unit in sizes:
-        if has < needs:
-            yield _problem(
-                target,
-                what,
-                f"{has}{unit}",
-                f"{needs}{unit} or more",
-                f"a larger machine, or fewer roles for {target.name}",
-            )
+    return (size for size in sizes if size[1] < size[2])
+
+
+def concerns(answers: Sequence[Answer]) -> list[str]:
+    """Say what running members lack; it must not keep `up` from repairing or removing them."""
+    members = [(answer.target, answer.facts) for answer in answers if answer.facts]
+    return [
+        f"{target.name}: {what}: {has}{unit}, less than the {needs} that it should have"
+        for target, facts in members
+        if facts.cluster is not None
+        for what, has, needs, unit in _sizes(target, facts, MEMBER_DISK_MB)
+    ]
 
 
 def _ports(target: Target, facts: Facts) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ import pytest
 from components.ssh import Login
 from preflight.ask import Answer
 from preflight.facts import CutOffError, Facts, Listener, parse
-from preflight.judge import judge
+from preflight.judge import concerns, judge
 from preflight.problems import Problem, table
 from preflight.targets import Target
 
@@ -209,6 +209,29 @@ def test_bad_input_is_one_problem(
     assert found in problem.found
     assert allowed in problem.allowed
     assert remedy in problem.remedy
+
+
+@pytest.mark.parametrize(
+    ("lacks", "words"),
+    [
+        ({"disk_mb": 7000}, None),
+        ({"disk_mb": 100}, "rack1: disk: 100 MB free under /var/lib, less than the 1000"),
+        ({"memory_mb": 900}, "rack1: memory: 900 MB, less than the 1800"),
+        ({"cpus": 0}, "rack1: processors: 0, less than the 1"),
+    ],
+)
+def test_a_member_that_has_become_too_small_is_a_warning_and_stops_nothing(
+    lacks: dict[str, int], words: str | None
+) -> None:
+    member = facts(cluster="kubernetes-mesos/metal", **lacks)
+
+    assert problems(member) == []
+    said = concerns([member])
+    assert [one.startswith(words) for one in said] == [True] if words else said == []
+
+
+def test_a_newcomer_is_no_mere_concern() -> None:
+    assert concerns([facts(disk_mb=1), Answer(target=TARGET, failure="connect")]) == []
 
 
 BASTION = Login(address="203.0.113.9", user="jump", key=Path("/home/me/.ssh/jump"))
