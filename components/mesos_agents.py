@@ -11,11 +11,16 @@ from dataclasses import dataclass
 
 import pulumi
 
-from components.hosts import Host, domain_text
+from components.hosts import Host, Role, domain_text
 from components.programs import Versions
 from components.recipe import run_recipe
 
 DRAIN_TIMEOUT_S = 120
+
+RESERVED_MB = {Role.AGENT: 512, Role.CONTROL: 1800}
+"""Memory that is not offered, by what else the host is for: an agent's own system, containerd and
+Mesos; a control host's servers. Processors are shared, memory is not.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +89,7 @@ class MesosAgents(pulumi.ComponentResource):
                 "MESOS_CPUS": size_text(host.cpus),
                 "MESOS_MEMORY_MB": size_text(host.memory_mb),
                 "MESOS_DISK_GB": size_text(host.disk_gb),
+                "MESOS_RESERVED_MB": str(sum(RESERVED_MB[role] for role in host.roles)),
             },
             pulumi.ResourceOptions(
                 parent=self, depends_on=[args.prepared[host.name], *joined, *before]

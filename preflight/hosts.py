@@ -15,6 +15,7 @@ CONTROL_PORTS = {
     5050: "mesos-master.service",
     2379: "etcd.service",
     2380: "etcd.service",
+    2381: "etcd.service",
     6443: "kube-apiserver.service",
     10257: "kube-controller-manager.service",
     10251: "km-scheduler.service",
@@ -31,6 +32,12 @@ AGENT_PORTS = {
     10256: "mesos-agent.service",
 }
 """TCP ports of an agent; kubelet and kube-proxy run below the Mesos agent."""
+
+PROXY_PORTS = {6444: "haproxy.service"}
+"""And, where there are several API servers, the proxy in front of them."""
+
+MEMORY_MB = {Role.CONTROL: 1800, Role.AGENT: 1400}
+"""The least that a machine of a role has; of one with both, the sum."""
 
 CONTROL_RECIPES = (
     *("machine", "zookeeper", "mesos-master", "etcd", "kube-apiserver"),
@@ -53,9 +60,9 @@ def targets(hosts: MetalHostsSettings) -> list[Target]:
             name=machine.name,
             login=login(hosts, machine),
             peers=_peers(machine, hosts.alive),
-            ports=_ports(machine),
+            ports=_ports(machine, hosts.alive),
             recipes=_recipes(machine),
-            memory_mb=1800 if Role.CONTROL in machine.roles else 1400,
+            memory_mb=sum(MEMORY_MB[role] for role in machine.roles),
         )
         for machine in hosts.alive
     ]
@@ -86,10 +93,12 @@ def bastion_login(bastion: BastionSettings, user: str, key: str) -> Login:
     )
 
 
-def _ports(machine: MetalMachine) -> dict[int, str]:
+def _ports(machine: MetalMachine, everybody: Sequence[MetalMachine]) -> dict[int, str]:
+    several = sum(Role.CONTROL in other.roles for other in everybody) > 1
     control = CONTROL_PORTS if Role.CONTROL in machine.roles else {}
     agent = AGENT_PORTS if Role.AGENT in machine.roles else {}
-    return {**control, **agent}
+    proxy = PROXY_PORTS if Role.AGENT in machine.roles and several else {}
+    return {**control, **agent, **proxy}
 
 
 def _recipes(machine: MetalMachine) -> tuple[str, ...]:

@@ -3,16 +3,16 @@
 #
 # Reads: MESOS_VERSION MESOS_ZOOKEEPER MESOS_NAME MESOS_ADDRESS MESOS_ATTRIBUTES (k:v;k:v)
 #        MESOS_DOMAIN (JSON, or nothing) MESOS_CPUS MESOS_MEMORY_MB MESOS_DISK_GB (empty: what the machine has)
+#        MESOS_RESERVED_MB (not offered)
 
-RESERVED_MB=512 # for the system, containerd and the agent; processors are shared, memory is not
-RESERVED_GB=5   # for the system and its logs
+RESERVED_GB=5 # for the system and its logs
 
 resources() {
   local cpus=$MESOS_CPUS memory=$MESOS_MEMORY_MB disk=$MESOS_DISK_GB
   [[ $cpus ]] || cpus=$(nproc)
   [[ $memory ]] || memory=$(($(awk '/^MemTotal:/ { print $2 }' /proc/meminfo) / 1024))
   [[ $disk ]] || disk=$(($(stat --file-system --format '%b * %S / 1073741824' "$DATA")))
-  echo "cpus:$cpus;mem:$((memory - RESERVED_MB));disk:$(((disk - RESERVED_GB) * 1024));ports:[31000-32000]"
+  echo "cpus:$cpus;mem:$((memory - MESOS_RESERVED_MB));disk:$(((disk - RESERVED_GB) * 1024));ports:[31000-32000]"
 }
 
 # Mesos 1.11 knows cgroup v1 only; on v2 the minion limits what runs in it.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pulumi
 import pytest
 from pulumi_command import local
 
+from components.hosts import Role
 from components.mesos_agents import MesosAgents, MesosAgentsArgs, attributes_text, size_text
 from components.mesos_masters import MesosMasters, MesosMastersArgs
 from components.node_runtime import NodeRuntime, NodeRuntimeArgs, api_url
@@ -116,13 +119,15 @@ def agents(**more):
     return MesosAgents(
         "mesos-agent",
         MesosAgentsArgs(
-            hosts=[sized],
-            zookeeper_url=ZK,
-            versions=VERSIONS,
-            prepared={"agent-1": prepared},
-            control=host("control-1"),
-            control_plane=control_plane,
-            **more,
+            **{
+                "hosts": [sized],
+                "zookeeper_url": ZK,
+                "versions": VERSIONS,
+                "prepared": {"agent-1": prepared},
+                "control": host("control-1"),
+                "control_plane": control_plane,
+                **more,
+            }
         ),
     )
 
@@ -140,6 +145,27 @@ def test_an_agent_offers_what_its_host_has_once_it_is_prepared(recorder, run):
         "4096",
         "20",
     )
+    assert given["MESOS_RESERVED_MB"] == "512"
+
+
+@pytest.mark.parametrize(("memory", "offered"), [("3200", "mem:888;"), ("16384", "mem:14072;")])
+def test_an_agent_on_a_control_host_leaves_the_control_planes_memory_alone(
+    recorder, run, memory, offered
+):
+    both = host("agent-1", roles=frozenset(Role), memory_mb=int(memory), cpus=2, disk_gb=20)
+    run(lambda: agents(hosts=[both]).urn)
+
+    stdin = recorder["mesos-agent-agent-1"].inputs["stdin"]
+    said = subprocess.run(
+        ["bash", "-s"],
+        input=stdin.replace('\nmain "$@"', "\nresources"),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+    assert variables(stdin)["MESOS_RESERVED_MB"] == "2312"
+    assert offered in said
 
 
 def test_an_agent_leaves_by_a_drain_before_anything_of_it_goes(recorder, run):
