@@ -46,6 +46,9 @@ class Facts:
     cluster: str | None = None
     """Content of ``/etc/kubernetes-mesos/cluster``: the cluster the host belongs to."""
 
+    control: tuple[str, ...] = ()
+    """Addresses of the control hosts that it was told of, in their order."""
+
     installed: Mapping[str, str] = field(default_factory=dict)
     """``kubeadm``, ``kubernetes`` or ``mesos`` → the path that shows it."""
 
@@ -91,6 +94,7 @@ def parse(answer: str) -> Facts:
         os_name=os_name,
         time=float(_first(single, "time")),
         cluster=single["cluster"][0] if "cluster" in single else None,
+        control=tuple(_first(single, "control").split()),
         installed={values[0]: values[1] for values in _all(lines, "installed")},
         listeners=tuple(
             Listener(port=int(port), program=program, unit=unit)

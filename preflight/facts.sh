@@ -93,6 +93,13 @@ installed() {
   done
 }
 
+# The control hosts that this one was told of, in their order: etcd's members, or ZooKeeper's servers.
+control() {
+  cat /etc/systemd/system/etcd.service /etc/systemd/system/mesos-agent.service 2>/dev/null |
+    grep -oE '[0-9.]+:(2380|2181)' | awk -F : '
+      !said[$1]++ {all = all sep $1; sep = " "} END {if (all) print "control\t" all}'
+}
+
 # One line for each part of what a recipe's manifest promises and the host does not have.
 # A manifest's line: kind, two values, name; its meanings are in components/recipes/common.sh.
 drift() {
@@ -176,6 +183,7 @@ fact sudo "${SUDO:-root}"
 machine
 ports
 installed
+control
 drift
 peers
 fact end

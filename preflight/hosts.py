@@ -61,6 +61,7 @@ def targets(hosts: MetalHostsSettings) -> list[Target]:
             login=login(hosts, machine),
             peers=_peers(machine, hosts.alive),
             ports=_ports(machine, hosts.alive),
+            control=Role.CONTROL in machine.roles,
             recipes=_recipes(machine),
             memory_mb=sum(MEMORY_MB[role] for role in machine.roles),
         )

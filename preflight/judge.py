@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from components.ssh import CIPHERS
 from preflight.ask import Answer
@@ -35,7 +35,7 @@ OWNERS = {
 def judge(answers: Sequence[Answer], cluster: str) -> list[Problem]:
     """Judge all hosts of the cluster named ``cluster``, each alone and all together."""
     problems = [problem for answer in answers for problem in _alone(answer, cluster)]
-    return list(dict.fromkeys([*problems, *_together(answers)]))
+    return list(dict.fromkeys([*problems, *_together(answers), *_control_hosts(answers, cluster)]))
 
 
 def _alone(answer: Answer, cluster: str) -> Iterator[Problem]:
@@ -288,6 +288,34 @@ def _exchanged(known: Sequence[tuple[Target, Facts]]) -> Iterator[Problem]:
                 f"{target.name}, or a name that no other machine has in the stack file",
                 "correct `address:` of the two; else: hostnamectl set-hostname there",
             )
+
+
+def _control_hosts(answers: Sequence[Answer], cluster: str) -> Iterator[Problem]:
+    """Refuse other control hosts than the cluster has: its data lies on a majority of them.
+
+    The order counts: ZooKeeper's servers are numbered by it.
+    """
+    asked = tuple(one.target.login.address for one in answers if one.target.control)
+    names = {one.target.login.address: one.target.name for one in answers}
+    said: set[tuple[str, ...]] = {asked, ()}
+    for answer in answers:
+        if answer.facts is None or answer.facts.cluster != cluster or answer.facts.control in said:
+            continue
+        said.add(answer.facts.control)
+        yield _problem(
+            answer.target,
+            "control hosts",
+            f"the cluster's are {_named(answer.facts.control, names)}",
+            f"the same in the stack file, in this order; it has {_named(asked, names)}",
+            "put them back as they were; a dead one is replaced under its name and address "
+            "(docs/metal.md, When a control host dies)",
+        )
+
+
+def _named(addresses: Sequence[str], names: Mapping[str, str]) -> str:
+    return ", ".join(
+        f"{names[address]} ({address})" if address in names else address for address in addresses
+    )
 
 
 def _shared(

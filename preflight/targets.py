@@ -19,6 +19,9 @@ class Target:
     ports: dict[int, str] = field(default_factory=dict)
     """TCP ports it will listen on → the systemd unit that will."""
 
+    control: bool = False
+    """It is one of the control hosts."""
+
     recipes: tuple[str, ...] = ()
     """The recipes that run on it, each of which leaves a manifest there."""
 

@@ -276,7 +276,17 @@ class MetalHostsSettings(Strict):
 
     def _roles(self) -> Iterator[Problem]:
         control = [machine.name for machine in self.alive if Role.CONTROL in machine.roles]
-        if len(control) % 2 == 0:
+        dead = [one.name for one in self.machines if one.gone and Role.CONTROL in one.roles]
+        if len(control) % 2 == 0 and dead:
+            yield Problem(
+                place="cluster.hosts.machines",
+                given=f"{len(control)} with role control, and {', '.join(dead)} gone",
+                allowed="1, 3 or 5 that live; the cluster's data lies on a majority of them",
+                remedy="install a machine in its place, under the same name and address; remove "
+                "`gone: true` and its `host_key:`, then make trust (docs/metal.md, When a control "
+                "host dies)",
+            )
+        elif len(control) % 2 == 0:
             yield Problem(
                 place="cluster.hosts.machines",
                 given=f"{len(control)} with role control ({', '.join(control) or 'none'})",

@@ -51,6 +51,7 @@ class Pki:
         signer: ec.EllipticCurvePrivateKey,
         *,
         ca: bool = False,
+        addresses: tuple[str, ...] = (),
     ) -> x509.Certificate:
         common = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
         common += [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
@@ -58,7 +59,7 @@ class Pki:
         now = dt.datetime.now(dt.UTC)
         names: list[x509.GeneralName] = [
             x509.DNSName("localhost"),
-            x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+            *(x509.IPAddress(ipaddress.ip_address(ip)) for ip in ("127.0.0.1", *addresses)),
         ]
         return (
             x509.CertificateBuilder()
@@ -73,12 +74,19 @@ class Pki:
             .sign(signer, hashes.SHA256())
         )
 
-    def issue(self, name: str, subject: str, groups: tuple[str, ...] = ()) -> None:
+    def issue(
+        self,
+        name: str,
+        subject: str,
+        groups: tuple[str, ...] = (),
+        addresses: tuple[str, ...] = (),
+    ) -> None:
         """Write `<name>.key` and `<name>.crt`, signed by the authority."""
         ca = serialization.load_pem_private_key((self.directory / "ca.key").read_bytes(), None)
         assert isinstance(ca, ec.EllipticCurvePrivateKey)
         key = ec.generate_private_key(ec.SECP256R1())
-        self.write(name, key, self.certificate(subject, groups, key.public_key(), ca))
+        signed = self.certificate(subject, groups, key.public_key(), ca, addresses=addresses)
+        self.write(name, key, signed)
 
     def kubeconfig(self, server: str, user: str, groups: tuple[str, ...]) -> Path:
         file = user.replace(":", "-")

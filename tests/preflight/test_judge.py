@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from components.ssh import Login
-from preflight.ask import Answer
+from preflight.ask import SCRIPT, Answer
 from preflight.facts import CutOffError, Facts, Listener, parse
 from preflight.judge import concerns, judge
 from preflight.problems import Problem, table
@@ -335,6 +337,73 @@ def test_all_problems_of_all_hosts_are_in_one_table() -> None:
     assert text.splitlines()[0].split() == ["HOST", "WHAT", "FOUND", "ALLOWED", "REMEDY"]
     for words in ("riscv64", "1 MB", "rack2", "make trust"):
         assert words in text
+
+
+def told(control: tuple[str, ...], cluster: str | None = "metal-1") -> list[Answer]:
+    """One control host, and an agent that was told of those."""
+    first = dataclasses.replace(TARGET, control=True)
+    agent = dataclasses.replace(
+        TARGET, name="rack2", login=dataclasses.replace(LOGIN, address="10.0.0.12")
+    )
+    known = dataclasses.replace(GOOD, cluster=cluster, control=control)
+    other = dataclasses.replace(known, hostname="rack2", machine_id="b" * 32)
+    return [Answer(target=first, facts=known), Answer(target=agent, facts=other)]
+
+
+@pytest.mark.parametrize(
+    ("control", "words"),
+    [
+        (("10.0.0.11",), None),
+        ((), None),
+        (("10.0.0.11", "10.0.0.9", "10.0.0.8"), "rack1 (10.0.0.11), 10.0.0.9, 10.0.0.8"),
+        (("10.0.0.12",), "rack2 (10.0.0.12)"),
+    ],
+)
+def test_other_control_hosts_than_the_cluster_has_are_refused(
+    control: tuple[str, ...], words: str | None
+) -> None:
+    found = judge(told(control), "metal-1")
+
+    assert [problem.found for problem in found] == ([f"the cluster's are {words}"] if words else [])
+    for problem in found:
+        assert problem.allowed.endswith("it has rack1 (10.0.0.11)")
+        assert "put them back" in problem.remedy
+
+
+def test_control_hosts_in_another_order_are_other_ones() -> None:
+    first, second = told(("10.0.0.12", "10.0.0.11"))
+    second = dataclasses.replace(second, target=dataclasses.replace(second.target, control=True))
+
+    assert [problem.what for problem in judge([first, second], "metal-1")] == ["control hosts"]
+    assert judge([second, first], "metal-1") == []
+
+
+def test_what_a_host_of_no_cluster_was_told_once_does_not_count() -> None:
+    assert judge(told(("10.0.0.9",), cluster=None), "metal-1") == []
+
+
+def test_the_script_reads_what_units_say_of_control_hosts(tmp_path: Path) -> None:
+    units = tmp_path / "units"
+    units.mkdir()
+    (units / "etcd.service").write_text(
+        "ExecStart=/etcd --initial-cluster=b=https://10.0.0.12:2380,a=https://10.0.0.11:2380 \\\n"
+        "  --listen-peer-urls=https://10.0.0.11:2380 --advertise=https://10.0.0.11:2379\n"
+    )
+    (units / "mesos-agent.service").write_text(
+        "ExecStart=/mesos-agent --master=zk://10.0.0.12:2181,10.0.0.11:2181/mesos --ip=10.0.0.11\n"
+    )
+    script = SCRIPT.read_text().replace("/etc/systemd/system", str(units))
+
+    said = subprocess.run(
+        ["sh", "-s"],
+        input=script,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PEERS": ""},
+    ).stdout
+
+    assert parse(said).control == ("10.0.0.12", "10.0.0.11")
 
 
 def test_an_answer_that_was_cut_off_is_refused() -> None:

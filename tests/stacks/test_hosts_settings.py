@@ -85,6 +85,20 @@ def test_machines_that_are_gone_stay_in_the_file_and_nowhere_else() -> None:
             id="an even number of control hosts",
         ),
         pytest.param(
+            metal(
+                control(),
+                control(name="rack4", address="10.0.0.14"),
+                control(name="rack5", address="10.0.0.15", gone=True),
+                agent(),
+            ),
+            *(
+                "hosts.machines",
+                "2 with role control, and rack5 gone",
+                "under the same name and address",
+            ),
+            id="a control host that is gone",
+        ),
+        pytest.param(
             metal(control(host_key="AAAA"), agent()),
             *("hosts.machines.0.host_key", '"AAAA"', "ssh-ed25519"),
             id="no host key",
