@@ -21,6 +21,9 @@ class AwsApiArgs:
     control_ids: Mapping[str, pulumi.Input[str]]
     """Instances by host name."""
 
+    ways_out: Sequence[pulumi.Resource]
+    """What has to be there before AWS lets anything face the internet."""
+
     protect: bool
     tags: Mapping[str, str]
 
@@ -48,7 +51,7 @@ class AwsApi(pulumi.ComponentResource):
             enable_cross_zone_load_balancing=True,
             enable_deletion_protection=args.protect,
             tags={**args.tags, "Name": f"{name}-balancer"},
-            opts=child,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.ways_out)),
         )
         servers = aws.lb.TargetGroup(
             f"{name}-servers",

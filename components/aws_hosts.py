@@ -130,6 +130,9 @@ class AwsHosts(pulumi.ComponentResource):
             pulumi.ResourceOptions(parent=self, providers=[provider]),
         )
         self._image = self._find_image()
+        self._public = pulumi.ResourceOptions.merge(
+            self._child, pulumi.ResourceOptions(depends_on=self._network.ways_out)
+        )
         self._login = aws.ec2.KeyPair(
             f"{name}-login",
             public_key=args.public_key,
@@ -147,6 +150,7 @@ class AwsHosts(pulumi.ComponentResource):
                 control_ids={
                     host.name: instance.id for host, instance in made if Role.CONTROL in host.roles
                 },
+                ways_out=self._network.ways_out,
                 protect=args.protect,
                 tags=self._tags,
             ),
@@ -178,7 +182,7 @@ class AwsHosts(pulumi.ComponentResource):
         keeps_data = group.role == Role.CONTROL and self._args.protect
         machine = self._machine_args(key, group.type, group.disk_gb, group.role.value, zone)
         instance = make_machine(
-            name, replace(machine, spot=group.spot, protect=keeps_data), self._child
+            name, replace(machine, spot=group.spot, protect=keeps_data), self._public
         )
         reach = instance.private_ip if self._proxy else instance.public_ip
         market = {"market": "spot" if group.spot else "on-demand"}
@@ -237,7 +241,7 @@ class AwsHosts(pulumi.ComponentResource):
         bastion = make_machine(
             "bastion",
             self._machine_args(key, BASTION_TYPE, BASTION_DISK_GB, "bastion", self._args.zones[0]),
-            self._child,
+            self._public,
         )
         return remote.ProxyConnectionArgs(
             host=bastion.public_ip,

@@ -53,6 +53,12 @@ class AwsNetwork(pulumi.ComponentResource):
     group_ids: dict[str, pulumi.Output[str]]
     """By kind of machine: control, agent, api and, if there is one, bastion."""
 
+    ways_out: list[pulumi.Resource]
+    """The routes to the internet: what has a public address is made after them, and goes before.
+
+    AWS refuses to make a balancer while there is no gateway, and to take the gateway away while
+    addresses are left."""
+
     def __init__(
         self, name: str, args: AwsNetworkArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
@@ -69,6 +75,7 @@ class AwsNetwork(pulumi.ComponentResource):
             opts=self._child,
         )
         self.vpc_id = vpc.id
+        self.ways_out = []
         self.subnet_ids = self._make_subnets(self._make_routes())
         self.group_ids = self._make_groups()
         for rule in incoming(args.operators, bastion=args.bastion):
@@ -90,13 +97,14 @@ class AwsNetwork(pulumi.ComponentResource):
         table = aws.ec2.RouteTable(
             f"{self._name}-routes", vpc_id=self.vpc_id, tags=self._tags("routes"), opts=self._child
         )
-        aws.ec2.Route(
+        world = aws.ec2.Route(
             f"{self._name}-world",
             route_table_id=table.id,
             destination_cidr_block="0.0.0.0/0",
             gateway_id=gateway.id,
             opts=self._child,
         )
+        self.ways_out.append(world)
         return table
 
     def _make_subnets(self, table: aws.ec2.RouteTable) -> dict[str, pulumi.Output[str]]:
@@ -111,12 +119,13 @@ class AwsNetwork(pulumi.ComponentResource):
                 tags=self._tags(zone),
                 opts=self._child,
             )
-            aws.ec2.RouteTableAssociation(
+            routes = aws.ec2.RouteTableAssociation(
                 f"{self._name}-{zone}-routes",
                 subnet_id=subnet.id,
                 route_table_id=table.id,
                 opts=self._child,
             )
+            self.ways_out.append(routes)
             made[zone] = subnet.id
         return made
 
