@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from ipaddress import IPv4Network
 from typing import Annotated, Literal
@@ -38,17 +39,43 @@ def _vpc_network(value: str) -> str:
 
 
 def _operators(values: tuple[str, ...]) -> tuple[str, ...]:
-    for value in values:
-        try:
-            IPv4Network(value)
-        except ValueError as error:
-            raise wrong("IPv4 networks, such as 203.0.113.7/32", str(error)) from error
-        if value == "0.0.0.0/0":
-            raise wrong(
-                "the networks of the operators, not the whole internet",
-                "give your address, such as 203.0.113.7/32",
-            )
-    return values
+    """Write each network the way AWS writes it: two words for one would be two equal rules."""
+    networks = [_operators_network(value) for value in values]
+    for index, network in enumerate(networks):
+        if network in networks[:index]:
+            raise wrong("each network once", f"remove {values[index]}: it is {network} again")
+    return tuple(networks)
+
+
+def _operators_network(value: str) -> str:
+    try:
+        network = IPv4Network(value)
+    except ValueError as error:
+        raise wrong("IPv4 networks, such as 203.0.113.7/32", str(error)) from error
+    if network.prefixlen == 0:
+        raise wrong(
+            "the networks of the operators, not the whole internet",
+            "give your address, such as 203.0.113.7/32",
+        )
+    return str(network)
+
+
+def _tag_value(value: str) -> str:
+    """Refuse what AWS refuses, before half of the machines have been made."""
+    refused = {letter for letter in value if not _in_tags(letter)}
+    if refused or value != value.strip() or value.lower().startswith("aws:"):
+        raise wrong(
+            "the value of an AWS tag: letters, digits, blanks inside, and + - = . _ : / @; "
+            "not beginning with aws:",
+            f"leave out {' '.join(sorted(map(repr, refused)))}"
+            if refused
+            else "write for example platform@example.org",
+        )
+    return value
+
+
+def _in_tags(letter: str) -> bool:
+    return letter in "+-=._:/@" or unicodedata.category(letter)[0] in "LNZ"
 
 
 InstanceType = Annotated[str, AfterValidator(_instance_type)]
@@ -111,7 +138,7 @@ class AwsHostsSettings(Strict):
     operators: Annotated[tuple[str, ...], AfterValidator(_operators)] = Field(min_length=1)
     """Networks that may use SSH and the Kubernetes API."""
 
-    owner: str = Field(min_length=1, max_length=128)
+    owner: Annotated[str, AfterValidator(_tag_value)] = Field(min_length=1, max_length=128)
     """Who pays and answers; a tag on everything."""
 
     control: AwsControl = AwsControl()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from preflight import stack_file
+from stacks.aws_settings import AwsHostsSettings
 from stacks.metal_settings import MetalHostsSettings
 from stacks.problems import SettingsError
 from stacks.settings import parse_settings
@@ -49,6 +50,26 @@ def test_machines_that_are_gone_stay_in_the_file_and_nowhere_else() -> None:
 
     assert isinstance(hosts, MetalHostsSettings)
     assert [machine.name for machine in hosts.alive] == ["rack1", "rack2"]
+
+
+@pytest.mark.parametrize(
+    ("given", "network"),
+    [
+        ("203.0.113.0/24", "203.0.113.0/24"),
+        ("203.0.113.7", "203.0.113.7/32"),
+        ("203.0.113.0/255.255.255.0", "203.0.113.0/24"),
+    ],
+)
+def test_operators_are_written_the_way_aws_writes_networks(given: str, network: str) -> None:
+    hosts = parse_settings("aws", aws(operators=[given])).hosts
+
+    assert isinstance(hosts, AwsHostsSettings)
+    assert hosts.operators == (network,)
+
+
+@pytest.mark.parametrize("owner", ["platform@example.org", "Büro 3", "team=a+b/c:d_e-f"])
+def test_an_owner_may_be_what_a_tag_may_be(owner: str) -> None:
+    assert parse_settings("aws", aws(owner=owner)).hosts.owner == owner
 
 
 @pytest.mark.parametrize(
@@ -162,6 +183,39 @@ def test_machines_that_are_gone_stay_in_the_file_and_nowhere_else() -> None:
             aws(operators=["0.0.0.0/0"]),
             *("hosts.operators", '["0.0.0.0/0"]', "not the whole internet"),
             id="the whole internet as operators",
+        ),
+        pytest.param(
+            aws(operators=["0.0.0.0/0.0.0.0"]),
+            *("hosts.operators", '["0.0.0.0/0.0.0.0"]', "not the whole internet"),
+            id="the whole internet by its mask",
+        ),
+        pytest.param(
+            aws(operators=["203.0.113.9/24"]),
+            *("hosts.operators", '["203.0.113.9/24"]', "IPv4 networks"),
+            id="operators by an address that is not a network's",
+        ),
+        pytest.param(
+            aws(operators=["2001:db8::/32"]),
+            *("hosts.operators", '["2001:db8::/32"]', "IPv4 networks"),
+            id="operators by IPv6",
+        ),
+        pytest.param(
+            aws(operators=["203.0.113.7", "203.0.113.7/32"]),
+            *("hosts.operators", '["203.0.113.7", "203.0.113.7/32"]', "each network once"),
+            id="the same operators in two words",
+        ),
+        pytest.param(
+            aws(owner="R&D"),
+            *("hosts.owner", '"R&D"', "the value of an AWS tag"),
+            id="an owner with a letter that no tag may have",
+        ),
+        pytest.param(
+            aws(owner="ops\n"), *("hosts.owner", '"ops\\n"', "AWS tag"), id="an owner of two lines"
+        ),
+        pytest.param(
+            aws(owner="AWS:ops"),
+            *("hosts.owner", '"AWS:ops"', "not beginning with aws:"),
+            id="an owner with AWS' own prefix",
         ),
         pytest.param(
             aws(agents=[{"name": "arm", "count": 1, "type": "m7g.large"}]),
