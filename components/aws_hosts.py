@@ -24,7 +24,8 @@ from components.joining import Joining, join
 from components.lab_hosts import part
 from components.program import run_program
 from components.programs import Versions
-from components.rollout import in_order
+from components.returning import Returning, returned
+from components.rollout import at_once, chains, in_order
 
 DEBIAN = "136693071363"
 """The AWS account that publishes Debian's images; https://wiki.debian.org/Cloud/AmazonEC2Image."""
@@ -94,7 +95,8 @@ class AwsHosts(pulumi.ComponentResource):
     """Hosts on EC2.
 
     Makes: ``<name>-network``, ``<name>-api``, ``<name>-login``, for each host ``<host>-key``,
-    ``<host>`` and ``<host>-join``, and the first two for ``bastion`` if there is one.
+    ``<host>``, ``<host>-join`` and ``<host>-back``, and the first two for ``bastion`` if there is
+    one.
     """
 
     hosts: Hosts
@@ -140,7 +142,7 @@ class AwsHosts(pulumi.ComponentResource):
             opts=self._child,
         )
         self._proxy = self._make_bastion() if args.bastion else None
-        made = [self._make_host(*spec) for spec in placements(args.groups, args.zones)]
+        made = self._make_all()
         api = AwsApi(
             f"{name}-api",
             AwsApiArgs(
@@ -177,12 +179,30 @@ class AwsHosts(pulumi.ComponentResource):
         )
         return found.id
 
-    def _make_host(self, name: str, group: AwsGroup, zone: str) -> tuple[Host, aws.ec2.Instance]:
+    def _make_all(self) -> list[tuple[Host, aws.ec2.Instance]]:
+        """Make all machines, each after the one that must be back before this one is stopped."""
+        placed = list(placements(self._args.groups, self._args.zones))
+        before = stopped_after(placed, self._args.change_at_once)
+        back: dict[str, pulumi.Resource] = {}
+        made = []
+        for name, group, zone in placed:
+            other = before[name]
+            after = pulumi.ResourceOptions(depends_on=[back[other]] if other else [])
+            host, instance = self._make_host(name, group, zone, after)
+            back[name] = self._back(host, group.type, instance)
+            made.append((host, instance))
+        return made
+
+    def _make_host(
+        self, name: str, group: AwsGroup, zone: str, after: pulumi.ResourceOptions
+    ) -> tuple[Host, aws.ec2.Instance]:
         key = self._make_key(name)
         keeps_data = group.role == Role.CONTROL and self._args.protect
         machine = self._machine_args(key, group.type, group.disk_gb, group.role.value, zone)
         instance = make_machine(
-            name, replace(machine, spot=group.spot, protect=keeps_data), self._public
+            name,
+            replace(machine, spot=group.spot, protect=keeps_data),
+            pulumi.ResourceOptions.merge(self._public, after),
         )
         reach = instance.private_ip if self._proxy else instance.public_ip
         market = {"market": "spot" if group.spot else "on-demand"}
@@ -199,6 +219,7 @@ class AwsHosts(pulumi.ComponentResource):
                 dial_error_limit=DIAL_ATTEMPTS,
             ),
             user=USER,
+            kind=group.type,
             attributes={**group.attributes, **(market if group.role == Role.AGENT else {})},
             labels=group.labels,
             fault_domain=FaultDomain(region=self._args.region, zone=f"{self._args.region}{zone}"),
@@ -212,20 +233,36 @@ class AwsHosts(pulumi.ComponentResource):
         self, name: str, role: Role, key: local.Command, instance: aws.ec2.Instance
     ) -> local.Command:
         """Install what the role needs; an instance that goes takes all of it along."""
-        reach = instance.private_ip if self._proxy else instance.public_ip
-        bastion = self._proxy and self._way(self._proxy.host, self._proxy.host_key)
         return join(
             f"{name}-join",
             Joining(
                 name=name,
                 roles=frozenset({role}),
-                way={**self._way(reach, part(key, "public")), "bastion": bastion},
+                way=self._way_in(instance, part(key, "public")),
                 cluster=self._args.cluster,
                 versions=self._args.versions,
                 dial_seconds=DIAL_SECONDS,
             ),
             pulumi.ResourceOptions(parent=self, deleted_with=instance),
         )
+
+    def _back(self, host: Host, kind: str, instance: aws.ec2.Instance) -> local.Command:
+        return returned(
+            f"{host.name}-back",
+            Returning(
+                name=host.name,
+                way=self._way_in(instance, host.connection.host_key),
+                address=instance.private_ip,
+                machine={"id": instance.id, "type": kind},
+                dial_seconds=DIAL_SECONDS,
+            ),
+            pulumi.ResourceOptions(parent=self, deleted_with=instance),
+        )
+
+    def _way_in(self, instance: aws.ec2.Instance, host_key: Any) -> dict[str, Any]:
+        reach = instance.private_ip if self._proxy else instance.public_ip
+        bastion = self._proxy and self._way(self._proxy.host, self._proxy.host_key)
+        return {**self._way(reach, host_key), "bastion": bastion}
 
     def _way(self, address: Any, host_key: Any) -> dict[str, Any]:
         return {
@@ -282,6 +319,17 @@ def placements(
     for group in groups:
         for index in range(group.count):
             yield f"{group.name}-{index + 1}", group, zones[index % len(zones)]
+
+
+def stopped_after(placed: Sequence[tuple[str, AwsGroup, str]], share: str) -> dict[str, str | None]:
+    """Name for each machine the one that must be back before this one is stopped.
+
+    Control hosts go one by one, because a majority has to stay; agents as many at a time as may
+    change.
+    """
+    control = [name for name, group, _ in placed if group.role == Role.CONTROL]
+    agents = [name for name, group, _ in placed if group.role == Role.AGENT]
+    return {**chains(control, 1), **chains(agents, at_once(share, len(agents)))}
 
 
 def machines(args: AwsHostsArgs) -> list[tuple[str, int]]:

@@ -47,6 +47,9 @@ class Host:
     user: str = "root"
     """Who logs in; anybody but root needs sudo without a password."""
 
+    kind: str | None = None
+    """The type of machine, where that may change: then its agent looks again at what it has."""
+
     cpus: float | None = None
     """Processors; None: all that the machine has."""
 

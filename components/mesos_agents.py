@@ -90,6 +90,8 @@ class MesosAgents(pulumi.ComponentResource):
                 "MESOS_MEMORY_MB": size_text(host.memory_mb),
                 "MESOS_DISK_GB": size_text(host.disk_gb),
                 "MESOS_RESERVED_MB": str(sum(RESERVED_MB[role] for role in host.roles)),
+                # Not read: with another one the recipe runs again.
+                **({"MESOS_MACHINE": host.kind} if host.kind else {}),
             },
             pulumi.ResourceOptions(
                 parent=self, depends_on=[args.prepared[host.name], *joined, *before]

@@ -31,10 +31,13 @@ def predecessors(hosts: Sequence[Host], share: str) -> dict[str, str | None]:
     Hosts that do not belong to the cluster yet disturb nobody: they need not wait. The others form
     as many chains as may change at once, so that a slow host holds up its own chain only.
     """
-    members = [host for host in hosts if host.member]
-    width = at_once(share, len(members))
-    before: dict[str, str | None] = {host.name: None for host in hosts}
-    for index, host in enumerate(members):
-        if index >= width:
-            before[host.name] = members[index - width].name
-    return before
+    members = [host.name for host in hosts if host.member]
+    new: dict[str, str | None] = {host.name: None for host in hosts}
+    return {**new, **chains(members, at_once(share, len(members)))}
+
+
+def chains(names: Sequence[str], width: int) -> dict[str, str | None]:
+    """Put names into ``width`` chains; name for each the one before it."""
+    return {
+        name: names[index - width] if index >= width else None for index, name in enumerate(names)
+    }

@@ -114,6 +114,7 @@ def test_hosts_have_the_shape_that_everything_above_works_on(plain: Any) -> None
     assert control.user == "admin"
     assert control.fault_domain is not None
     assert control.fault_domain.zone == "eu-central-1a"
+    assert cheap.kind == "m6a.large"
     assert cheap.attributes == {"pool": "cheap", "market": "spot"}
     assert values["control-1"] == {
         "address": "10.80.0.9",
@@ -267,3 +268,54 @@ def test_what_has_a_public_address_comes_after_the_gateway_and_goes_before_it(gu
     assert "hosts-network-gateway" in mocks.before("hosts-network-world")
     for name in ("hosts-api-balancer", "bastion", "control-1", "general-2", "cheap-1"):
         assert mocks.before(name) >= WAYS_OUT, name
+
+
+def test_no_machine_is_stopped_before_the_one_before_it_is_back(plain: Any) -> None:
+    mocks = plain[0]
+    machines = {"control-1", "control-2", "control-3", "general-1", "general-2", "cheap-1"}
+    others = {f"{name}{end}" for name in machines for end in ("", "-back", "-join")}
+
+    before = {name: mocks.before(name) & others for name in machines}
+
+    assert before == {
+        "control-1": set(),
+        "control-2": {"control-1-back"},
+        "control-3": {"control-2-back"},
+        "general-1": set(),
+        "general-2": {"general-1-back"},
+        "cheap-1": {"general-2-back"},
+    }
+    assert {name: mocks.before(f"{name}-back") & others for name in machines} == {
+        name: {name} for name in machines
+    }
+
+
+def test_as_many_agents_are_stopped_as_may_change_at_once() -> None:
+    mocks = build(change_at_once="2")[0]
+
+    agents = ("general-1", "general-2", "cheap-1")
+    back = {f"{name}-back" for name in agents}
+    assert [mocks.before(name) & back for name in agents] == [set(), set(), {"general-1-back"}]
+
+
+def test_a_machine_is_waited_for_when_it_has_changed_and_not_when_it_is_made(guarded: Any) -> None:
+    kind, inputs = guarded[0].made["general-1-back"]
+    spec = json.loads(inputs["stdin"])
+
+    assert kind == "command:local:Command"
+    assert "create" not in inputs
+    assert "delete" not in inputs
+    assert inputs["update"].endswith("-m components.machine up")
+    assert "RETURNED_ADDRESS=10.80.0.9\n" in spec.pop("script")
+    assert spec == {
+        **{key: joining(guarded[0], "general-1")[key] for key in WAY},
+        "name": "general-1",
+        "machine": {"id": "general-1-id", "type": "m6i.xlarge"},
+        "dial_seconds": 180,
+        "repair": None,
+        "store": [],
+        "images": None,
+    }
+
+
+WAY = ("address", "port", "user", "key", "host_key", "bastion")

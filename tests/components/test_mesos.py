@@ -115,7 +115,8 @@ def test_the_version_of_nodes_stays_when_they_need_not_start_anew(recorder, run,
 def agents(**more):
     prepared = local.Command("prepared")
     control_plane = local.Command("api-server")
-    sized = host("agent-1", cpus=2, memory_mb=4096, disk_gb=20, attributes={"b": "2", "a": "1"})
+    size = {"cpus": 2, "memory_mb": 4096, "disk_gb": 20}
+    sized = host("agent-1", **size, attributes={"b": "2", "a": "1"}, **more)
     return MesosAgents(
         "mesos-agent",
         MesosAgentsArgs(
@@ -166,6 +167,13 @@ def test_an_agent_on_a_control_host_leaves_the_control_planes_memory_alone(
 
     assert variables(stdin)["MESOS_RESERVED_MB"] == "2312"
     assert offered in said
+
+
+def test_an_agent_looks_again_when_its_machine_is_of_another_type(recorder, run):
+    run(lambda: agents(kind="m6i.large").urn)
+
+    given = variables(recorder["mesos-agent-agent-1"].inputs["stdin"])
+    assert given["MESOS_MACHINE"] == "m6i.large"
 
 
 def test_an_agent_leaves_by_a_drain_before_anything_of_it_goes(recorder, run):

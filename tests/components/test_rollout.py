@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from components.hosts import Host, Role
-from components.rollout import at_once, predecessors
+from components.rollout import at_once, chains, predecessors
 
 
 def host(name: str, *, member: bool = True) -> Host:
@@ -36,3 +36,15 @@ def test_new_agents_wait_for_nobody_and_nobody_waits_for_them() -> None:
     hosts = [host("a"), host("new", member=False), host("b")]
 
     assert predecessors(hosts, "1") == {"a": None, "new": None, "b": "a"}
+
+
+@pytest.mark.parametrize(
+    ("width", "before"),
+    [
+        (1, {"a": None, "b": "a", "c": "b"}),
+        (2, {"a": None, "b": None, "c": "a"}),
+        (3, {"a": None, "b": None, "c": None}),
+    ],
+)
+def test_as_many_chains_as_are_wide(width: int, before: dict[str, str | None]) -> None:
+    assert chains(["a", "b", "c"], width) == before

@@ -54,6 +54,15 @@ def test_without_update_the_create_command_runs_again(project: Project, tmp_path
     assert log.read_text() == "first\nsecond\n"
 
 
+def test_with_update_alone_nothing_runs_before_the_first_change(project: Project, tmp_path: Path):
+    log = tmp_path / "log"
+    program = LOCAL + 'local.Command("run", update="cat >> {log}", stdin="{text}\\n")'
+    project.up(program.format(log=log, text="first"))
+    assert not log.exists()
+    project.up(program.format(log=log, text="second"))
+    assert log.read_text() == "second\n"
+
+
 def test_changed_triggers_replace_and_the_old_delete_runs_after_the_new_create(
     project: Project, tmp_path: Path
 ):
