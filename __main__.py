@@ -23,7 +23,7 @@ versions = program_versions()
 identity = f"{pulumi.get_project()}/{pulumi.get_stack()}"
 
 findings = preflight.require(settings.hosts, identity)
-hosts = provision_hosts("hosts", settings.hosts, findings)
+hosts = provision_hosts("hosts", settings.hosts, findings, settings.scheduler_ports)
 
 pki = Pki(
     "pki",

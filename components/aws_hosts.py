@@ -68,6 +68,9 @@ class AwsHostsArgs:
     operators: Sequence[str]
     """Networks that may log in and use the API."""
 
+    scheduler_ports: Sequence[int] = ()
+    """Where frameworks listen on control hosts."""
+
     groups: Sequence[AwsGroup]
     public_key: str
     private_key: pulumi.Input[str]
@@ -126,6 +129,7 @@ class AwsHosts(pulumi.ComponentResource):
                 zones=args.zones,
                 network=args.network,
                 operators=args.operators,
+                scheduler_ports=args.scheduler_ports,
                 bastion=args.bastion,
                 tags=self._tags,
             ),

@@ -35,6 +35,9 @@ class AwsNetworkArgs:
     operators: Sequence[str]
     """Networks that may use SSH and the API."""
 
+    scheduler_ports: Sequence[int]
+    """Where frameworks listen on control hosts."""
+
     bastion: bool
     tags: Mapping[str, str]
 
@@ -78,7 +81,7 @@ class AwsNetwork(pulumi.ComponentResource):
         self.ways_out = []
         self.subnet_ids = self._make_subnets(self._make_routes())
         self.group_ids = self._make_groups()
-        for rule in incoming(args.operators, bastion=args.bastion):
+        for rule in incoming(args.operators, args.scheduler_ports, bastion=args.bastion):
             self._make_rule("from", rule)
         for rule in outgoing(str(args.network), bastion=args.bastion):
             self._make_rule("to", rule)

@@ -37,6 +37,9 @@ def tcp(group: str, other: str, ports: int | tuple[int, int], why: str) -> Rule:
     return Rule(group=group, other=other, ports=both, protocol="tcp", why=why)
 
 
+TASK_PORTS = (31000, 32000)
+"""What agents offer to tasks of all frameworks."""
+
 INSIDE = (
     tcp("control", "control", 2181, "ZooKeeper clients"),
     tcp("control", "control", 2888, "ZooKeeper followers"),
@@ -50,6 +53,8 @@ INSIDE = (
     tcp("control", "api", 6443, "The load balancer passes calls on"),
     tcp("agent", "control", 5051, "Masters launch tasks"),
     tcp("agent", "control", 10250, "The API server reads logs and runs exec"),
+    tcp("agent", "control", TASK_PORTS, "Schedulers of frameworks reach their tasks"),
+    tcp("agent", "agent", TASK_PORTS, "Tasks of frameworks reach each other"),
     Rule(group="agent", other="agent", ports=(8472, 8472), protocol="udp", why="Pods: VXLAN"),
 )
 """What the parts of the cluster need of each other, and nothing more."""
@@ -58,9 +63,14 @@ OUTSIDE = (80, 443)
 """Where machines may go in the world: package mirrors, releases, image registries."""
 
 
-def incoming(operators: Sequence[str], *, bastion: bool) -> Iterator[Rule]:
+def incoming(
+    operators: Sequence[str], scheduler_ports: Sequence[int] = (), *, bastion: bool
+) -> Iterator[Rule]:
     """All rules: inside the cluster, and from the operators' networks."""
     yield from INSIDE
+    for port in scheduler_ports:
+        yield tcp("control", "control", port, "Masters answer the scheduler of a framework")
+        yield tcp("control", "agent", port, "Agents and tasks answer the scheduler of a framework")
     door = ("bastion",) if bastion else ("control", "agent")
     for network in operators:
         yield tcp("api", network, 6443, "Operators use the Kubernetes API")

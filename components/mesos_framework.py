@@ -43,6 +43,9 @@ class MesosFrameworkArgs:
     uris: Mapping[str, str] = field(default_factory=dict)
     """Files that it needs: URL → sha256."""
 
+    ports: Sequence[int] = ()
+    """What it listens on; the first is where Mesos answers it."""
+
     cpus: float = 1.0
     """What its own process may use of its host."""
 
@@ -112,6 +115,7 @@ def framework_args(
         role=wanted.role,
         user=wanted.user,
         environment=wanted.environment,
+        ports=wanted.ports,
         uris={uri.url: uri.sha256 for uri in wanted.uris},
         cpus=wanted.cpus,
         memory_mb=wanted.memory_mb,
@@ -138,6 +142,7 @@ def unit_values(args: MesosFrameworkArgs, host: Host) -> dict[str, pulumi.Input[
                     "MESOS_ROLE": args.role,
                     # Otherwise libmesos takes what the host's name resolves to: often loopback.
                     "LIBPROCESS_IP": known["address"],
+                    **({"LIBPROCESS_PORT": str(args.ports[0])} if args.ports else {}),
                     **args.environment,
                 }
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,16 @@ from components.programs import program_versions
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def provision_hosts(name: str, wanted: Any, findings: Mapping[str, Any]) -> Hosts:
+def provision_hosts(
+    name: str, wanted: Any, findings: Mapping[str, Any], scheduler_ports: Sequence[int] = ()
+) -> Hosts:
     """Make the hosts that the setting ``hosts`` describes.
 
     Args:
         name: Name of the component.
         wanted: The settings; ``wanted.on`` says of which kind they are.
         findings: What preflight found out, by host name; empty where the program makes the hosts.
+        scheduler_ports: Where frameworks listen on control hosts.
     """
     stack = pulumi.get_stack()
     match wanted.on:
@@ -48,7 +51,7 @@ def provision_hosts(name: str, wanted: Any, findings: Mapping[str, Any]) -> Host
         case "metal":
             return MetalHosts(name, metal_args(wanted, findings)).hosts
         case "aws":
-            aws = AwsHosts(name, aws_args(wanted))
+            aws = AwsHosts(name, aws_args(wanted, scheduler_ports))
             pulumi.export("estimated_monthly_cost_usd", aws.estimated_monthly_cost_usd)
             return aws.hosts
         case kind:
@@ -110,7 +113,7 @@ def metal_machine(wanted: Any, machine: Any, finding: Any) -> MetalMachine:
     )
 
 
-def aws_args(wanted: Any) -> AwsHostsArgs:
+def aws_args(wanted: Any, scheduler_ports: Sequence[int] = ()) -> AwsHostsArgs:
     control = AwsGroup(
         name="control",
         role=Role.CONTROL,
@@ -138,6 +141,7 @@ def aws_args(wanted: Any) -> AwsHostsArgs:
         zones=wanted.zones,
         network=IPv4Network(wanted.network),
         operators=wanted.operators,
+        scheduler_ports=scheduler_ports,
         groups=[control, *pools],
         public_key=wanted.public_key,
         private_key=private_key(Path(wanted.key).expanduser()),

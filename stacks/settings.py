@@ -207,6 +207,11 @@ class StackSettings(Settings):
     certificates_issue: int = Field(default=1, ge=1)
     """Raise it to issue all certificates of all hosts anew."""
 
+    @property
+    def scheduler_ports(self) -> tuple[int, ...]:
+        """Where frameworks of the stack listen on control hosts."""
+        return tuple(port for framework in self.frameworks for port in framework.ports)
+
 
 def load_settings(config: pulumi.Config) -> StackSettings:
     """Read the ``cluster`` key of the current stack, or explain all that is wrong with it.

@@ -16,6 +16,14 @@ ROLE_PART = r"[A-Za-z0-9_.][A-Za-z0-9_.-]*"
 KUBERNETES = "Kubernetes"
 """The name that km registers with."""
 
+OUR_PORTS = frozenset(
+    (2181, 2379, 2380, 2381, 2888, 3888, 5050, 5051, 6443, 6444, *range(10248, 10263))
+)
+"""TCP ports that the cluster's own programs use on some host."""
+
+TASK_PORTS = (31000, 32000)
+"""What agents offer to tasks; a scheduler on a host that is an agent as well keeps out of it."""
+
 
 def _role(value: str) -> str:
     parts = value.split("/")
@@ -72,6 +80,16 @@ def _mesos_name(value: str) -> str:
     return value
 
 
+def _port(value: int) -> int:
+    if not 1024 <= value < TASK_PORTS[0] or value in OUR_PORTS:
+        raise wrong(
+            f"a port from 1024 to {TASK_PORTS[0] - 1} that the cluster does not use itself (not "
+            f"{', '.join(str(port) for port in sorted(OUR_PORTS))})",
+            "write for example 9050",
+        )
+    return value
+
+
 def _line(value: str) -> str:
     if not value.strip() or "\0" in value:
         raise wrong("a command for bash", "write what starts the framework, in the foreground")
@@ -85,6 +103,7 @@ User = Annotated[str, AfterValidator(_user)]
 Url = Annotated[str, AfterValidator(_url)]
 MesosName = Annotated[str, AfterValidator(_mesos_name)]
 Command = Annotated[str, AfterValidator(_line)]
+Port = Annotated[int, AfterValidator(_port)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -158,6 +177,9 @@ class FrameworkSettings(Strict):
     environment: Environment = Field(default={})
     """More variables."""
 
+    ports: tuple[Port, ...] = ()
+    """TCP ports it listens on, for Mesos and its tasks; the first is its `$LIBPROCESS_PORT`."""
+
     uris: tuple[Uri, ...] = ()
     """Files put into its directory before it starts."""
 
@@ -198,6 +220,7 @@ def sharing(settings: Shared) -> Iterator[Problem]:
     for index, role in enumerate(roles):
         yield from _quota(f"cluster.mesos.roles.{index}", role)
     yield from _names_in_mesos(frameworks)
+    yield from _ports(frameworks)
 
 
 def _quota(place: str, role: RoleSettings) -> Iterator[Problem]:
@@ -232,6 +255,21 @@ def _names_in_mesos(frameworks: Sequence[FrameworkSettings]) -> Iterator[Problem
                 remedy="give the framework another name, with the option of its own for that",
             )
         taken.append(framework.mesos_name)
+
+
+def _ports(frameworks: Sequence[FrameworkSettings]) -> Iterator[Problem]:
+    """Ports of two frameworks: all of them run on the first control host."""
+    taken: dict[int, str] = {}
+    for index, framework in enumerate(frameworks):
+        for port in framework.ports:
+            if port in taken:
+                yield Problem(
+                    place=f"cluster.frameworks.{index}.ports",
+                    given=str(port),
+                    allowed=f"ports that nobody else has; {taken[port]} has this one",
+                    remedy="give it another port",
+                )
+            taken.setdefault(port, framework.name)
 
 
 def _named_twice(place: str, names: Sequence[str]) -> Iterator[Problem]:

@@ -219,6 +219,29 @@ def test_agents_cannot_reach_etcd_or_each_others_kubelets() -> None:
     assert ("agent", "agent", (10250, 10250)) not in ways
 
 
+def test_what_agents_offer_to_tasks_is_open_to_those_who_use_it_and_to_nobody_else() -> None:
+    open_to = {
+        (rule.group, rule.other)
+        for rule in incoming(("203.0.113.0/24",), (9050,), bastion=True)
+        if rule.ports == (31000, 32000)
+    }
+
+    assert open_to == {("agent", "agent"), ("agent", "control")}
+
+
+def test_where_a_frameworks_scheduler_listens_is_open_to_masters_and_agents() -> None:
+    mocks = build(scheduler_ports=(9050,))[0]
+
+    assert {
+        (rule["securityGroupId"], rule["referencedSecurityGroupId"])
+        for rule in mocks.of(INGRESS).values()
+        if rule["fromPort"] == 9050 == rule["toPort"]
+    } == {
+        ("hosts-network-control-id", "hosts-network-control-id"),
+        ("hosts-network-control-id", "hosts-network-agent-id"),
+    }
+
+
 def test_machines_fetch_from_the_web_and_from_nowhere_else() -> None:
     world = {
         rule.ports for rule in outgoing("10.80.0.0/16", bastion=True) if rule.other == "0.0.0.0/0"

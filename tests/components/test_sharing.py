@@ -96,6 +96,13 @@ def test_a_framework_runs_on_the_first_host_and_is_torn_down_after_its_unit(reco
     ]
 
 
+def test_the_first_of_its_ports_is_where_mesos_answers_a_framework(recorder, run):
+    run(lambda: framework(ports=(9050, 4400)).urn)
+
+    given = variables(recorder["framework-chronos-control-1"].inputs["stdin"])
+    assert 'LIBPROCESS_PORT="9050"' in given["FRAMEWORK_ENVIRONMENT"].splitlines()
+
+
 def test_a_framework_that_chooses_its_leader_runs_on_every_control_host(recorder, run):
     run(lambda: framework(on_every_host=True).urn)
 

@@ -44,6 +44,15 @@ def test_a_framework_needs_a_name_and_a_command_only():
 
     assert (chronos.mesos_name, chronos.role, chronos.user) == ("chronos", "*", "nobody")
     assert (chronos.runs_on, chronos.uris, chronos.environment) == ("first", (), {})
+    assert chronos.ports == ()
+
+
+def test_ports_of_all_frameworks_are_known_together():
+    given = frameworks(
+        {**CHRONOS, "ports": [9050, 4400]}, {**CHRONOS, "name": "other", "ports": [9060]}
+    )
+
+    assert parse_settings("local", given).scheduler_ports == (9050, 4400, 9060)
 
 
 MISTAKES = [
@@ -203,6 +212,34 @@ MISTAKES = [
         '"agents"',
         "'first' or 'every'",
         id="no such place",
+    ),
+    pytest.param(
+        frameworks({**CHRONOS, "ports": [9050, 5050]}),
+        "cluster.frameworks.0.ports.1",
+        "5050",
+        "that the cluster does not use itself",
+        id="the masters' port",
+    ),
+    pytest.param(
+        frameworks({**CHRONOS, "ports": [31000]}),
+        "cluster.frameworks.0.ports.0",
+        "31000",
+        "a port from 1024 to 30999",
+        id="a port of tasks",
+    ),
+    pytest.param(
+        frameworks({**CHRONOS, "ports": [9050]}, {**CHRONOS, "name": "other", "ports": [9050]}),
+        "cluster.frameworks.1.ports",
+        "9050",
+        "chronos has this one",
+        id="a port of another framework",
+    ),
+    pytest.param(
+        frameworks({**CHRONOS, "ports": [9050, 9050]}),
+        "cluster.frameworks.0.ports",
+        "9050",
+        "chronos has this one",
+        id="a port twice",
     ),
 ]
 
