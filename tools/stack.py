@@ -63,11 +63,22 @@ def down(stack: str) -> None:
     if on_lab and labs.is_dead(stack):
         labs.forget(stack)  # there is nobody left to ask to take things away
     elif state.has_resources(stack):
+        _refuse_protected(stack)
         _run(stack, "destroy", "--yes", "--skip-preview")
     if on_lab:
         labs.remove(stack)
     places.kubeconfig(stack).unlink(missing_ok=True)
     print(f"Stack {stack} is down. The caches are kept: {places.cache()}")
+
+
+def _refuse_protected(stack: str) -> None:
+    """Say no before anything is gone: Pulumi does so when it comes to it, half-way."""
+    if kept := state.protected(stack):
+        raise ToolsError(
+            f"Stack {stack} protects {', '.join(kept)}; nothing was taken away.\n"
+            "They hold what cannot be made again. To give that up: write `protect: false` below "
+            f"`hosts` in {state.settings_file(stack)}, then make up STACK={stack}, then this again."
+        )
 
 
 def _run(stack: str, command: str, *options: str) -> None:

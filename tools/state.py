@@ -129,6 +129,11 @@ def resources(stack: str) -> list[dict[str, Any]]:
     return [*(latest.get("resources") or ()), *pending]
 
 
+def protected(stack: str) -> list[str]:
+    """The names of resources that Pulumi will refuse to delete."""
+    return [str(one["urn"]).rpartition("::")[2] for one in resources(stack) if one.get("protect")]
+
+
 def forget(stack: str) -> None:
     """Empty a stack's state without touching what it speaks of: that is gone already."""
     say(f"The hosts of stack {stack} are gone; its state is emptied")

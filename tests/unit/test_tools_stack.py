@@ -257,6 +257,20 @@ def test_a_state_is_empty_when_nothing_is_or_may_be_in_it(operator, latest, expe
     assert state.has_resources("local") is expected
 
 
+@pytest.mark.parametrize(
+    ("marks", "expected"),
+    [([], []), ([False, False], []), ([True, False, True], ["host-0", "host-2"])],
+)
+def test_what_is_protected_stands_in_the_state(operator, marks, expected):
+    urn = "urn:pulumi:local::p::aws:ec2/instance:Instance::host"
+    made = [{"urn": f"{urn}-{number}", "protect": mark} for number, mark in enumerate(marks)]
+    path = engine.state_file("local")
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"checkpoint": {"latest": {"resources": made}}}))
+
+    assert state.protected("local") == expected
+
+
 @pytest.fixture
 def lab(operator, monkeypatch):
     """A stack's lab as told to be: `lab(listed, in_state, fails)`; gives what is done to it.
@@ -484,6 +498,17 @@ def test_a_living_lab_is_destroyed_by_the_program(lab, monkeypatch):
     stack.down("local")
 
     assert done == ["destroy", "down"]
+
+
+def test_a_protected_stack_is_not_taken_down_by_half(lab, monkeypatch):
+    done = lab(ALIVE, in_state=True)
+    monkeypatch.setattr(state, "release_dead_locks", lambda _: None)
+    monkeypatch.setattr(state, "protected", lambda _: ["control-1", "control-2"])
+    monkeypatch.setattr(stack, "_run", lambda *words: done.append(words[1]))
+
+    with pytest.raises(ToolsError, match=r"control-1, control-2; nothing .*\n.*protect: false"):
+        stack.down("local")
+    assert done == []
 
 
 def test_a_kubeconfig_is_for_nobody_else_to_read(operator, monkeypatch):
