@@ -105,6 +105,12 @@ class AwsHosts(pulumi.ComponentResource):
     hosts: Hosts
     """What the rest of the program works on."""
 
+    ssh: dict[str, pulumi.Output[str]]
+    """How an operator logs in, by host name: a line for a shell."""
+
+    known_hosts: pulumi.Output[str]
+    """Lines for an operator's known_hosts file: nobody has to trust a machine at first sight."""
+
     estimated_monthly_cost_usd: float | None
     """List prices of `aws_prices.AS_OF`; None when a type's price is not known."""
 
@@ -145,7 +151,11 @@ class AwsHosts(pulumi.ComponentResource):
             tags=self._tagged(f"{name}-login"),
             opts=self._child,
         )
-        self._proxy = self._make_bastion() if args.bastion else None
+        self.ssh = {}
+        self._known: list[pulumi.Output[str]] = []
+        self._proxy: remote.ProxyConnectionArgs | None = None
+        if args.bastion:
+            self._proxy = self._make_bastion()
         made = self._make_all()
         api = AwsApi(
             f"{name}-api",
@@ -164,6 +174,7 @@ class AwsHosts(pulumi.ComponentResource):
         )
         hosts = in_order([host for host, _ in made], args.change_at_once)
         self.hosts = Hosts(machines=hosts, api_address=api.address)
+        self.known_hosts = pulumi.Output.unsecret(pulumi.Output.all(*self._known)).apply(lines)
         self.estimated_monthly_cost_usd = monthly_usd(machines(args))
         self.register_outputs({})
 
@@ -209,6 +220,7 @@ class AwsHosts(pulumi.ComponentResource):
             pulumi.ResourceOptions.merge(self._public, after),
         )
         reach = instance.private_ip if self._proxy else instance.public_ip
+        self._introduce(name, reach, key)
         market = {"market": "spot" if group.spot else "on-demand"}
         host = Host(
             name=name,
@@ -284,6 +296,7 @@ class AwsHosts(pulumi.ComponentResource):
             self._machine_args(key, BASTION_TYPE, BASTION_DISK_GB, "bastion", self._args.zones[0]),
             self._public,
         )
+        self._introduce("bastion", bastion.public_ip, key)
         return remote.ProxyConnectionArgs(
             host=bastion.public_ip,
             user=USER,
@@ -291,6 +304,14 @@ class AwsHosts(pulumi.ComponentResource):
             host_key=part(key, "public"),
             dial_error_limit=DIAL_ATTEMPTS,
         )
+
+    def _introduce(self, name: str, address: pulumi.Output[str], key: local.Command) -> None:
+        """Tell operators how to reach a host, and what it will show."""
+        jump = [f" -J {USER}@", self._proxy.host] if self._proxy else []
+        self.ssh[name] = pulumi.Output.concat(
+            f"ssh -i {self._args.key_file}", *jump, f" {USER}@", address
+        )
+        self._known.append(pulumi.Output.concat(address, " ", part(key, "public")))
 
     def _make_key(self, name: str) -> local.Command:
         return run_program(
@@ -314,6 +335,10 @@ class AwsHosts(pulumi.ComponentResource):
             host_key=key.stdout,
             tags=self._tags,
         )
+
+
+def lines(texts: Sequence[str]) -> str:
+    return "".join(f"{text}\n" for text in texts)
 
 
 def placements(

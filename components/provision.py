@@ -53,6 +53,8 @@ def provision_hosts(
         case "aws":
             aws = AwsHosts(name, aws_args(wanted, scheduler_ports))
             pulumi.export("estimated_monthly_cost_usd", aws.estimated_monthly_cost_usd)
+            pulumi.export("ssh", aws.ssh)
+            pulumi.export("known_hosts", aws.known_hosts)
             return aws.hosts
         case kind:
             raise ValueError(f"hosts.on: {kind!r} is no kind of hosts: 'lab', 'metal' or 'aws'")

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Mapping
 from ipaddress import IPv4Network
+from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -13,8 +14,10 @@ from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks
 
 from components.aws_hosts import AwsGroup, AwsHosts, AwsHostsArgs
 from components.hosts import Role
+from preflight import stack_file as stack_files
 from tests.components.conftest import Recorder
 
+ROOT = Path(__file__).resolve().parents[2]
 ED25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHG8rSCkeRc+L9nVWVYj0gIaY2eVeyC636bntrN0WLEP"
 
 VERSIONS = {
@@ -117,7 +120,12 @@ def build(**more: Any) -> tuple[AwsMocks, AwsHosts, dict[str, Any]]:
             )
             for host in made[0].hosts.machines
         }
-        everything = pulumi.Output.all(api=made[0].hosts.api_address, **wanted)
+        everything = pulumi.Output.all(
+            api=made[0].hosts.api_address,
+            ssh=pulumi.Output.all(**made[0].ssh),
+            known_hosts=made[0].known_hosts,
+            **wanted,
+        )
         return everything.apply(values.update)
 
     try:
@@ -136,3 +144,9 @@ UNTAGGED = {
     "aws:lb/targetGroupAttachment:TargetGroupAttachment",
 }
 """Kinds of resources that AWS has no tags for."""
+
+
+def stack_file(stack: str) -> Any:
+    """What a stack file of the repository says of its cluster."""
+    text = (ROOT / "stacks" / f"Pulumi.{stack}.yaml").read_text()
+    return stack_files.load(text)["config"]["kubernetes-mesos:cluster"]

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import json
+import re
 from ipaddress import IPv4Network
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from components.aws_hosts import AwsHosts, placements
 from components.aws_network import subnets
-from components.aws_prices import monthly_usd
+from components.aws_prices import HOUR, HOURS, PUBLIC_IPV4_HOUR, monthly_usd
 from components.aws_rules import incoming, outgoing
 from components.hosts import Role
+from stacks.aws_settings import AwsHostsSettings
+from stacks.settings import parse_settings
 from tests.components import hosts_suite
-from tests.components.aws_case import ED25519, GROUPS, INGRESS, UNTAGGED, AwsMocks, build
+from tests.components.aws_case import (
+    ED25519,
+    GROUPS,
+    INGRESS,
+    UNTAGGED,
+    AwsMocks,
+    build,
+    stack_file,
+)
 
 
 @pytest.fixture(scope="module")
@@ -342,3 +354,57 @@ def test_a_machine_is_waited_for_when_it_has_changed_and_not_when_it_is_made(gua
 
 
 WAY = ("address", "port", "user", "key", "host_key", "bastion")
+
+
+def test_operators_are_told_how_to_log_in_and_what_each_host_shows(
+    plain: Any, guarded: Any
+) -> None:
+    open_to, behind = plain[2], guarded[2]
+
+    assert open_to["ssh"]["control-1"] == "ssh -i ~/.ssh/id_ed25519 admin@198.51.100.9"
+    assert open_to["known_hosts"] == f"198.51.100.9 {ED25519}\n" * 6
+    assert set(behind["ssh"]) == {*open_to["ssh"], "bastion"}
+    assert behind["ssh"]["bastion"] == open_to["ssh"]["control-1"]
+    assert behind["ssh"]["control-1"] == (
+        "ssh -i ~/.ssh/id_ed25519 -J admin@198.51.100.9 admin@10.80.0.9"
+    )
+    assert behind["known_hosts"].splitlines() == [
+        f"198.51.100.9 {ED25519}",
+        *[f"10.80.0.9 {ED25519}"] * 6,
+    ]
+
+
+DOCUMENT = (Path(__file__).resolve().parents[2] / "docs/aws.md").read_text()
+
+
+def test_the_documented_prices_are_those_of_the_estimate() -> None:
+    sizes = re.search(r"^\| USD a month \| (.*) \|$", DOCUMENT, re.MULTILINE)
+    rows = re.findall(r"^\| ([cmrt]\d[a-z]*) \| (.*) \|$", DOCUMENT, re.MULTILINE)
+    assert sizes
+    written = {
+        f"{family}.{size}": price
+        for family, prices in rows
+        for size, price in zip(sizes[1].split(" | "), prices.split(" | "), strict=True)
+        if price.strip()
+    }
+
+    smaller = {f"t3.{size}" for size in ("nano", "micro", "small", "medium")}
+    assert written == {
+        kind: f"{(price + PUBLIC_IPV4_HOUR) * HOURS:.0f}"
+        for kind, price in HOUR.items()
+        if kind not in smaller
+    }
+
+
+def test_the_documented_example_costs_what_is_said_of_it() -> None:
+    settings = parse_settings("aws", stack_file("aws"))
+    assert isinstance(settings.hosts, AwsHostsSettings)
+    control = settings.hosts.control
+    pools = [(pool.type, pool.disk_gb, pool.count) for pool in settings.hosts.agents]
+    items = [(control.type, control.disk_gb, control.count), *pools]
+
+    each = [monthly_usd([(kind, disk)] * count, balancers=0) for kind, disk, count in items]
+    everything = monthly_usd([(kind, disk) for kind, disk, count in items for _ in range(count)])
+
+    documented = re.findall(r"^\| (?:\d+ |balancer|all).* \| (\d+) \|$", DOCUMENT, re.MULTILINE)
+    assert documented == [f"{usd:.0f}" for usd in (*each, monthly_usd([]), everything) if usd]
