@@ -100,6 +100,10 @@ def arguments(**more: Any) -> AwsHostsArgs:
 
 
 def build(**more: Any) -> tuple[AwsMocks, AwsHosts, dict[str, Any]]:
+    return build_from(arguments(**more))
+
+
+def build_from(args: AwsHostsArgs) -> tuple[AwsMocks, AwsHosts, dict[str, Any]]:
     """Run the component under mocks; also give what its outputs resolved to."""
     mocks = AwsMocks()
     loop = asyncio.new_event_loop()
@@ -110,7 +114,7 @@ def build(**more: Any) -> tuple[AwsMocks, AwsHosts, dict[str, Any]]:
 
     @pulumi.runtime.test
     def run() -> pulumi.Output[Any]:
-        made.append(AwsHosts("hosts", arguments(**more)))
+        made.append(AwsHosts("hosts", args))
         wanted = {
             host.name: pulumi.Output.all(
                 address=host.address,
