@@ -205,6 +205,11 @@ def test_an_owner_may_be_what_a_tag_may_be(owner: str) -> None:
             id="the same operators in two words",
         ),
         pytest.param(
+            {"hosts": {**aws()["hosts"], "public_key": "ssh-ed25519 AAAA"}},
+            *("hosts.public_key", '"ssh-ed25519 AAAA"', "[A-Za-z0-9+/]{40,}"),
+            id="half a public key",
+        ),
+        pytest.param(
             aws(owner="R&D"),
             *("hosts.owner", '"R&D"', "the value of an AWS tag"),
             id="an owner with a letter that no tag may have",

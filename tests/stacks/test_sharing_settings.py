@@ -207,6 +207,13 @@ MISTAKES = [
         id="file without digest",
     ),
     pytest.param(
+        frameworks({**CHRONOS, "uris": [{"url": "https://x/y", "sha256": "abc"}]}),
+        "cluster.frameworks.0.uris.0.sha256",
+        '"abc"',
+        "String should match pattern '^[0-9a-f]{64}$'",
+        id="file with no digest",
+    ),
+    pytest.param(
         frameworks({**CHRONOS, "runs_on": "agents"}),
         "cluster.frameworks.0.runs_on",
         '"agents"',
