@@ -266,7 +266,15 @@ def fail(world: World, bind: Bind, why: str) -> None:
             _not_adopted(world, pod, why)
     else:
         world.rejected[pod.uid] = why
-        world.note_waiting(pod)
+        _waits_again(world, pod)
+
+
+def _waits_again(world: World, pod: Pod) -> None:
+    """A pod is back in the queue: what was enough for it before may not be now."""
+    world.note_waiting(pod)
+    if pod.uid in world.waiting.get(pod.shape, ()):
+        world.want_offers(f"{pod.full_name} waits again")
+        world.plan_soon()
 
 
 def _not_adopted(world: World, pod: Pod, why: str) -> None:
@@ -315,7 +323,7 @@ def _leave_unconfirmed(world: World, bind: Bind) -> None:
     _forget(world, bind)
     pod = world.pods.get(uid)
     if pod is not None:
-        world.note_waiting(pod)
+        _waits_again(world, pod)
     world.timers.set(Alarm("confirm", task_id), world.now + world.rules.settle_seconds)
 
 

@@ -65,7 +65,7 @@ def look_for_called_off(world: World) -> None:
 
 def wanted(world: World) -> bool:
     """Whether any offer could be of use now or in a moment."""
-    return bool(world.waiting or world.queues or world.nodeless)
+    return bool(world.waiting or world.binds or world.nodeless)
 
 
 def _lacking(world: World) -> bool:
@@ -171,7 +171,7 @@ def _start_nodes(world: World, agent_ids: list[str]) -> None:
 
 def _decide(world: World, agent_ids: list[str]) -> None:
     decider = Decider(world)
-    refused: dict[tuple[str, float], list[str]] = {}
+    refused: dict[str, list[str]] = {}
     for agent_id in agent_ids:
         agent = world.ledger.agents.get(agent_id)
         if agent is None or not agent.held:
@@ -185,10 +185,9 @@ def _decide(world: World, agent_ids: list[str]) -> None:
             continue
         if not decider.shapes and not world.suppressed and Alarm("suppress") in world.timers:
             continue  # something waited a moment ago and may again
-        seconds = world.rules.refuse_unfitting if decider.shapes else world.rules.refuse_unneeded
-        refused.setdefault((why, seconds), []).extend(agent.held)
-    for (why, seconds), offer_ids in refused.items():
-        decline(world, offer_ids, seconds, why)
+        refused.setdefault(why, []).extend(agent.held)
+    for why, offer_ids in refused.items():
+        decline(world, offer_ids, why)
 
 
 def _nudge(world: World, agent: Agent) -> None:
@@ -233,8 +232,15 @@ def _flush_soon(world: World, agent: Agent) -> None:
     world.timers.sooner(Alarm("flush", agent.id), when)
 
 
-def decline(world: World, offer_ids: list[str], seconds: float, why: str) -> None:
-    """Give offers back."""
+def decline(world: World, offer_ids: list[str], why: str) -> None:
+    """Give offers back: for long only if nothing waits and nothing is on its way.
+
+    A pod that waits may be refused where it seemed to fit, and a bind may fail: then it is what was
+    not needed before that helps, so no long filter may be in force. (Whatever begins to wait has
+    asked for a Revive, and calls reach the master in their order.)
+    """
+    short = world.waiting or world.binds
+    seconds = world.rules.refuse_unfitting if short else world.rules.refuse_unneeded
     for offer_id in offer_ids:
         world.ledger.release(offer_id)
     world.counters["offers.declined"] += len(offer_ids)
@@ -264,7 +270,7 @@ def suppress(world: World) -> None:
     if wanted(world) or not world.connected:
         return
     if world.ledger.offers:
-        decline(world, list(world.ledger.offers), world.rules.refuse_unneeded, "nothing waits")
+        decline(world, list(world.ledger.offers), "nothing waits")
     if not world.suppressed:
         world.suppressed = True
         world.do(Suppress(reason="nothing waits"))
@@ -280,6 +286,4 @@ def expire(world: World) -> None:
             break
         due.append(offer_id)
     if due:
-        seconds = world.rules.refuse_unfitting if world.waiting else world.rules.refuse_unneeded
-        why = f"held for {world.rules.hold_seconds:g} s without a pod"
-        decline(world, due, seconds, why)
+        decline(world, due, f"held for {world.rules.hold_seconds:g} s without a pod")

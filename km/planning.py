@@ -97,18 +97,15 @@ def _siblings(world: World) -> dict[tuple[str, str], int]:
 
 
 def _give_back(world: World, unplaced: int) -> None:
-    """Offers of agents that stay without a node go back; for long if nothing needs them."""
+    """Offers of agents that stay without a node go back."""
     offers = [
         offer_id
         for offer_id, agent_id in world.ledger.offers.items()
         if world.ledger.agents[agent_id].hostname not in world.runs
     ]
-    if not offers:
-        return
-    if unplaced:
-        decline(world, offers, world.rules.refuse_unfitting, "no pod that waits can go there")
-    else:
-        decline(world, offers, world.rules.refuse_unneeded, "no more nodes are needed")
+    if offers:
+        why = "no pod that waits can go there" if unplaced else "no more nodes are needed"
+        decline(world, offers, why)
 
 
 def roll(world: World) -> None:

@@ -126,6 +126,18 @@ def demand(**more: Any) -> Stage:
     return made
 
 
+def one_node(**more: Any) -> Stage:
+    """Of two agents one is a node, started on demand; a pod of 1 cpu runs on it."""
+    made = demand(**more)
+    made.tell(on.PodSeen(pod=pod("first")))
+    node = launched(made.offers(offer("node", "a")) + made.wait(0.2))[0]
+    made.task(node)
+    made.ready("a")
+    made.run_pod(pod("first"), "a")
+    made.wait(2)
+    return made
+
+
 def ask(stage: Stage, given: Pod, *nodes: str) -> do.AnswerFilter:
     """What kube-scheduler is told when it asks about a pod and these nodes."""
     question = on.FilterRequested(request_id=1, pod=given, nodes=nodes)
