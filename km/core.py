@@ -116,14 +116,13 @@ def _filter(world: World, event: FilterRequested) -> None:
             )
         )
         return
-    if event.pod.uid not in world.pods:
-        # kube-scheduler's watch was faster than ours.
-        kubernetes_side.pod_seen(world, event.pod)
+    kubernetes_side.pod_heard_of(world, event.pod)
     fits, failed, unresolvable = placement.filter_nodes(world, event.pod, event.nodes)
     reason = placement.summary(failed, unresolvable, len(event.nodes))
     if not fits:
-        world.rejected[event.pod.uid] = reason
         world.counters["pods.rejected"] += 1
+        if event.pod.uid in world.pods:
+            world.rejected[event.pod.uid] = reason
     world.do(
         AnswerFilter(
             reason=f"{event.pod.full_name}: {reason}",
@@ -232,6 +231,7 @@ _ALARMS: dict[str, Callable[[World, str], None]] = {
     "explicit": lambda world, _: reconciliation.explicit(world),
     "flush": binding.flush,
     "forget": lambda world, _: world.forget_ended(),
+    "heard": kubernetes_side.not_confirmed,
     "implicit": lambda world, _: reconciliation.implicit(world),
     "kill": binding.kill_again,
     "list": lambda world, _: reconciliation.ask_state(world, "as a matter of routine"),
@@ -262,7 +262,7 @@ _HANDLERS: dict[type, Callable[[World, Any], None]] = {
     AgentAdded: mesos_side.agent_added,
     MesosListed: mesos_side.listed,
     PodsListed: kubernetes_side.pods_listed,
-    PodSeen: lambda world, event: kubernetes_side.pod_seen(world, event.pod),
+    PodSeen: lambda world, event: kubernetes_side.pod_told(world, event.pod),
     PodGone: lambda world, event: kubernetes_side.pod_gone(world, event.uid),
     NodesListed: kubernetes_side.nodes_listed,
     NodeSeen: lambda world, event: kubernetes_side.node_seen(world, event.node),

@@ -11,6 +11,9 @@ from km.pods import Pod
 from km.timers import Alarm
 from km.world import DRAINING, READY, STARTING, World
 
+CONFIRMED_WITHIN = 60.0
+"""So long a pod counts that only kube-scheduler has told of: far longer than watches lag behind."""
+
 # Pods ---------------------------------------------------------------------------------------------
 
 
@@ -20,10 +23,37 @@ def pods_listed(world: World, event: PodsListed) -> None:
     for uid in [uid for uid in world.pods if uid not in present]:
         pod_gone(world, uid)
     for pod in event.pods:
-        pod_seen(world, pod)
+        pod_told(world, pod)
     world.listed["pods"] = True
     if first and world.synced:
         became_synced(world)
+
+
+def pod_told(world: World, pod: Pod) -> None:
+    """The watch or a list has a pod: so it is there."""
+    if pod.uid in world.heard_of:
+        world.heard_of.discard(pod.uid)
+        world.timers.clear(Alarm("heard", pod.uid))
+    pod_seen(world, pod)
+
+
+def pod_heard_of(world: World, pod: Pod) -> None:
+    """kube-scheduler asks about a pod: its watch may be faster than ours, or slower.
+
+    A pod whose end we were told is not taken in again: it would wait, have nodes started and offers
+    held, until the next list.
+    """
+    if pod.uid in world.pods or world.ended_lately(pod.uid):
+        return
+    world.heard_of.add(pod.uid)
+    world.timers.set(Alarm("heard", pod.uid), world.now + CONFIRMED_WITHIN)
+    pod_seen(world, pod)
+
+
+def not_confirmed(world: World, uid: str) -> None:
+    """Our watch never told of a pod that kube-scheduler asked about: it was gone before."""
+    if uid in world.heard_of:
+        pod_gone(world, uid)
 
 
 def pod_seen(world: World, pod: Pod) -> None:
@@ -135,6 +165,9 @@ def pod_gone(world: World, uid: str) -> None:
     pod = world.pods.pop(uid, None)
     if pod is None:
         return
+    world.heard_of.discard(uid)
+    if not pod.node:  # of others kube-scheduler does not ask
+        world.note_ended(uid)
     world.unwait(pod)
     _off_node(world, pod)
     world.rejected.pop(uid, None)

@@ -123,6 +123,8 @@ class World:
         self.rejected: dict[str, str] = {}
         """Why a waiting pod found no node when it was last asked about."""
         self.unschedulable_since: dict[str, float] = {}
+        self.heard_of: set[str] = set()
+        """Pods that kube-scheduler asked about and our watch has not told of yet."""
         # Ours
         self.runs: dict[str, NodeRun] = {}
         """By node name (the agent's hostname)."""
@@ -183,13 +185,19 @@ class World:
             self.timers.sooner(Alarm("plan"), self.now + pause)
 
     def note_ended(self, name: str) -> None:
-        """A task or an executor ended: an older GET_STATE may still list it."""
+        """A task, an executor or a pod ended: an older GET_STATE may still list it, a slower
+        kube-scheduler still ask about it.
+        """
         self._ended[name] = self.now
         self.timers.sooner(Alarm("forget"), self.now + REMEMBER_ENDED)
 
     def recently_ended(self, name: str, asked_at: float) -> bool:
         """Whether it ended after that question was asked."""
         return self._ended.get(name, float("-inf")) >= asked_at
+
+    def ended_lately(self, name: str) -> bool:
+        """Whether it ended not long ago."""
+        return name in self._ended
 
     def forget_ended(self) -> None:
         """Drop memories that no answer can contradict any more."""

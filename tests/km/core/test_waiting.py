@@ -10,7 +10,7 @@ from km import actions as do
 from km import events as on
 from km.offers import MesosState
 from km.resources import Resources
-from tests.km.core.stage import Stage, launched, of, offer, one_node, pod
+from tests.km.core.stage import Stage, ask, demand, launched, of, offer, one_node, pod
 
 LARGE = pod("p", cpus=2.5)
 """Fits on the one node that there is while nobody else takes room there."""
@@ -107,3 +107,42 @@ def test_when_the_last_bind_is_done_offers_are_suppressed() -> None:
     stage.task(task_id)
 
     assert of(stage.tell(on.PodBound(uid="p")) + stage.wait(1), do.Suppress)
+
+
+# Pods that are not there
+
+
+def ghost(stage: Stage) -> int:
+    """How many pods wait once kube-scheduler has asked about one whose end we were told."""
+    stage.tell(on.PodSeen(pod=pod("gone")))
+    stage.tell(on.PodGone(uid="gone"))
+    assert ask(stage, pod("gone"), "x").nodes == ()
+    return stage.core.totals()["pods_waiting"]
+
+
+def test_a_pod_whose_end_was_told_does_not_wait_because_kube_scheduler_still_asks() -> None:
+    stage = demand()
+
+    assert ghost(stage) == 0
+    assert not launched(stage.offers(offer("1", "a")) + stage.wait(1))
+    assert stage.core.world.suppressed
+    assert stage.core.world.rejected == {}
+
+
+def test_a_pod_that_only_kube_scheduler_has_told_of_waits_until_our_watch_must_have_told() -> None:
+    stage = demand()
+    ask(stage, pod("unseen"))
+    stage.wait(59)
+    assert stage.core.totals()["pods_waiting"] == 1
+
+    stage.wait(2)
+    assert stage.core.totals()["pods_waiting"] == 0
+
+
+def test_a_pod_that_our_watch_tells_of_later_stays() -> None:
+    stage = demand()
+    ask(stage, pod("seen"))
+    stage.tell(on.PodSeen(pod=pod("seen")))
+    stage.wait(300)
+
+    assert stage.core.totals()["pods_waiting"] == 1
