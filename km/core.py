@@ -56,9 +56,10 @@ from km.events import (
     Tick,
 )
 from km.launches import parse_task_id
+from km.objects import FREE_ANNOTATION
 from km.rules import Rules
 from km.timers import Alarm
-from km.world import DRAINING, World
+from km.world import World
 
 
 class Core:
@@ -181,21 +182,24 @@ def _call_failed(world: World, event: CallFailed) -> None:
         world.retries[f"resize {action.uid}"] = action
         world.timers.set(Alarm("retry", f"resize {action.uid}"), soon)
     elif isinstance(action, UpdateNode):
-        world.retries[f"node {action.node}"] = action
-        world.timers.set(Alarm("retry", f"node {action.node}"), soon)
+        _node_not_updated(world, action)
+
+
+def _node_not_updated(world: World, action: UpdateNode) -> None:
+    """What is still meant then is asked for again: much may have changed, an operator cordoned."""
+    agent = world.ready.get(action.node)
+    if agent is not None and FREE_ANNOTATION in (action.annotations or ()):
+        agent.nudged = ""
+    world.timers.sooner(Alarm("adjusted", action.node), world.now + world.rules.retry_seconds)
 
 
 def _retry(world: World, key: str) -> None:
-    """Make a failed deletion or change again, if it is still meant."""
+    """Make a failed deletion or resize again, if it is still meant."""
     action = world.retries.pop(key, None)
     if isinstance(action, DeletePod) and action.uid in world.pods:
         world.do(action)
     elif isinstance(action, RevertResize):
         kubernetes_side.revert_again(world, action)
-    elif isinstance(action, UpdateNode) and action.node in world.nodes:
-        run = world.runs.get(action.node)
-        if run is not None and (action.unschedulable is not True or run.phase == DRAINING):
-            world.do(action)
 
 
 # Alarms -------------------------------------------------------------------------------------------

@@ -126,13 +126,21 @@ def start_failed(world: World, name: str, why: str) -> None:
         ended(world, run, f"Mesos did not take the launch: {why}")
 
 
+def mesos_drains(world: World, run: NodeRun) -> bool:
+    """Whether DRAIN_AGENT was called: the master says so, or the agent ends the node's task."""
+    agent, task = world.ledger.agents.get(run.agent_id), world.ledger.tasks.get(run.task_id)
+    killing = task is not None and task.state == "TASK_KILLING"
+    return killing or (agent is not None and agent.draining)
+
+
 def observe(world: World, run: NodeRun) -> None:
     """Look at what Mesos and Kubernetes say about a node, and move it on."""
+    if mesos_drains(world, run):
+        drain(world, run, "maintenance", "Mesos drains the agent")
     node, agent = world.nodes.get(run.name), world.ledger.agents.get(run.agent_id)
     task = world.ledger.tasks.get(run.task_id)
     if node is None or agent is None or task is None:
         return
-    _adjust(world, run, node, agent)
     if run.phase == STARTING and node.ready and task.state == "TASK_RUNNING":
         world.enter(run, READY)
         run.ready_at = world.now
@@ -142,42 +150,69 @@ def observe(world: World, run: NodeRun) -> None:
         world.timers.clear(Alarm("node", run.name))
         world.plan_soon()
     if run.phase == READY:
-        if agent.draining:
-            drain(world, run, "maintenance", "Mesos drains the agent")
-        else:
-            look_idle(world, run)
+        look_idle(world, run)
+    _adjust(world, run, node, agent)
 
 
 def _adjust(world: World, run: NodeRun, node: Node, agent: Agent) -> None:
-    """Undo our own cordon and taint where they are no longer meant, add labels that lack."""
+    """Bring the Node object to what is meant: our own cordon and taint, and labels that lack.
+
+    Asked again until the watch shows it, so that a change that failed needs no other memory. An
+    operator's cordon is left alone.
+    """
     wanted = node_labels(world.rules, agent)
     wanted.pop(VERSION_LABEL, None)
     run.version = node.labels.get(VERSION_LABEL, run.version)
     missing = {key: value for key, value in wanted.items() if node.labels.get(key) != value}
-    cordoned = node.unschedulable and not node.cordoned_by_operator
-    uncordon = cordoned and run.phase in (STARTING, READY)
+    cordon = _cordon(world, run, node)
     tainted = any(t.key == AGENT_UNREACHABLE.key for t in node.taints)
-    untaint = tainted and run.phase != UNREACHABLE
-    if not (missing or uncordon or untaint) or Alarm("adjusted", run.name) in world.timers:
+    taint = run.phase == UNREACHABLE and not tainted
+    untaint = run.phase != UNREACHABLE and tainted
+    if cordon is None and not (missing or taint or untaint):
         return
-    world.timers.set(Alarm("adjusted", run.name), world.now + world.rules.retry_seconds)
-    world.do(
+    if Alarm("adjusted", run.name) in world.timers:
+        return
+    kept = run.drain.reason if cordon and run.drain is not None else None
+    _update(
+        world,
         UpdateNode(
             reason=f"{run.name} is {run.phase}",
             node=run.name,
-            unschedulable=False if uncordon else None,
-            annotations={CORDONED_BY_KM: None} if uncordon else None,
+            unschedulable=cordon,
+            annotations=None if cordon is None else {CORDONED_BY_KM: kept},
+            add_taints=(AGENT_UNREACHABLE,) if taint else (),
             remove_taints=(AGENT_UNREACHABLE,) if untaint else (),
             labels=dict(missing) or None,
-        )
+        ),
     )
+
+
+def _cordon(world: World, run: NodeRun, node: Node) -> bool | None:
+    """Whether we have to cordon (True) or uncordon (False) the node; None: neither."""
+    if run.phase == DRAINING:
+        return None if node.unschedulable else True
+    ours = node.unschedulable and not node.cordoned_by_operator
+    meant = run.phase not in (STARTING, READY) or mesos_drains(world, run)
+    return False if ours and not meant else None
+
+
+def _update(world: World, action: UpdateNode) -> None:
+    """Change a Node object, and look in a while whether it is so."""
+    world.timers.set(Alarm("adjusted", action.node), world.now + world.rules.retry_seconds)
+    world.do(action)
 
 
 # Idle and drained ---------------------------------------------------------------------------------
 
 
 def look_idle(world: World, run: NodeRun) -> None:
-    """Note since when a node is idle; on demand, it leaves after a time."""
+    """Note since when a node is idle; on demand, it leaves after a time.
+
+    A node that an operator cordoned stays: the next one on its agent would take pods.
+    """
+    if world.cordoned_by_operator(run.name):
+        run.idle_since = None
+        return
     busy = run.agent_id in world.queues or next(world.guests(run.name), None) is not None
     if busy or world.rules.nodes == EVERY_AGENT or run.phase != READY:
         run.idle_since = None
@@ -193,8 +228,11 @@ def look_idle(world: World, run: NodeRun) -> None:
 
 
 def drain(world: World, run: NodeRun, kind: str, reason: str) -> None:
-    """Cordon a node and begin to evict its pods. Once begun for maintenance, it stays so."""
-    if run.phase not in (READY, STARTING):
+    """Cordon a node and begin to evict its pods. Once begun for maintenance, it stays so.
+
+    Not before all pods are known: a node with none would be ended at once.
+    """
+    if run.phase not in (READY, STARTING) or not world.synced:
         return
     node = world.nodes.get(run.name)
     world.enter(run, DRAINING, reason)
@@ -203,13 +241,14 @@ def drain(world: World, run: NodeRun, kind: str, reason: str) -> None:
     if node is not None:
         world.tell(node, "Draining", reason)
         if not node.unschedulable:
-            world.do(
+            _update(
+                world,
                 UpdateNode(
                     reason=reason,
                     node=run.name,
                     unschedulable=True,
                     annotations={CORDONED_BY_KM: reason},
-                )
+                ),
             )
     for bind in [b for b in world.queues.get(run.agent_id, {}).values() if not b.adopts]:
         fail(world, bind, f"{run.name} is being drained: {reason}")
@@ -224,13 +263,14 @@ def undrain(world: World, run: NodeRun, reason: str) -> None:
     run.drain, run.idle_since = None, None
     node = world.nodes.get(run.name)
     if node is not None and not node.cordoned_by_operator:
-        world.do(
+        _update(
+            world,
             UpdateNode(
                 reason=reason,
                 node=run.name,
                 unschedulable=False,
                 annotations={CORDONED_BY_KM: None},
-            )
+            ),
         )
 
 
@@ -283,7 +323,10 @@ def unreachable(world: World, run: NodeRun) -> None:
     node = world.nodes.get(run.name)
     if node is not None:
         world.tell(node, "AgentUnreachable", run.why, warning=True)
-        world.do(UpdateNode(reason=run.why, node=run.name, add_taints=(AGENT_UNREACHABLE,)))
+        _update(
+            world,
+            UpdateNode(reason=run.why, node=run.name, add_taints=(AGENT_UNREACHABLE,)),
+        )
     for bind in list(world.queues.get(run.agent_id, {}).values()):
         fail(world, bind, f"{run.name}: {run.why}")
     pause = world.rules.unreachable_seconds

@@ -85,6 +85,9 @@ def became_synced(world: World) -> None:
         world.fresh[agent_id] = None
     for agent in world.ledger.agents.values():
         world.note_nodeless(agent)
+    for run in list(world.runs.values()):
+        lifecycle.observe(world, run)
+    reconcile.begin(world)
     reconcile.compare(world)
     world.timers.set(Alarm("roll"), world.now + world.rules.settle_seconds)
     if world.waiting:

@@ -109,7 +109,10 @@ def _give_back(world: World, unplaced: int) -> None:
 
 
 def roll(world: World) -> None:
-    """Drain the next node that was started with another version, if all others are well."""
+    """Drain the next node that was started with another version, if all others are well.
+
+    A node that an operator cordoned stays as it is: its successor would take pods.
+    """
     version = world.rules.node_version
     if not version or not world.synced:
         return
@@ -121,7 +124,7 @@ def roll(world: World) -> None:
         return
     for name in old:
         run = world.runs[name]
-        if run.phase == READY:
+        if run.phase == READY and not world.cordoned_by_operator(name):
             drain(
                 world, run, "change", f"it runs version {run.version or 'unknown'}, not {version}"
             )

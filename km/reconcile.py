@@ -70,6 +70,8 @@ def _later(known: str, told: str) -> bool:
     """Whether a state in a list (which may be older than the last update) says something new."""
     if "TASK_UNREACHABLE" in (known, told):
         return True
+    if told == "TASK_KILLING":
+        return True
     return known in ("TASK_STAGING", "TASK_STARTING") and told == "TASK_RUNNING"
 
 
@@ -147,7 +149,10 @@ def _ask_about_missing(world: World, listed: set[str], asked_at: float) -> None:
 
 
 def begin(world: World) -> None:
-    """After each (re)subscription: ask for every task by name, again and again until answered."""
+    """Ask for every task by name, again and again until answered.
+
+    After each (re)subscription, and when a new term has its books: it had no tasks to name before.
+    """
     world.unconfirmed = dict.fromkeys(world.ledger.tasks)
     world.reconcile_pause = world.rules.reconcile_first
     explicit(world)

@@ -305,6 +305,11 @@ class World:
         node = self.nodes.get(run.name)
         return run.phase in (STARTING, READY) and not (node is not None and node.unschedulable)
 
+    def cordoned_by_operator(self, name: str) -> bool:
+        """Whether an operator made this node unschedulable: what we never undo."""
+        node = self.nodes.get(name)
+        return node is not None and node.cordoned_by_operator
+
     def labels(self, agent: Agent) -> Mapping[str, str]:
         """The labels of the agent's node, or those it would have."""
         node = self.nodes.get(agent.hostname)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from km import actions as do
 from km import events as on
-from km.objects import Node
+from km.objects import CORDONED_BY_KM, Node
 from km.offers import AgentRecord, ExecutorRecord, MesosState, TaskRecord
 from km.resources import Resources
 from tests.km.core.stage import Stage, launched, of, offer, pod
@@ -134,6 +136,86 @@ def test_a_node_that_is_not_ready_when_km_comes_back_keeps_its_pods() -> None:
     actions += stage.wait(600)
 
     assert not of(actions, (do.KillTask, do.DeletePod, do.DeleteNode, do.ShutdownExecutor))
+
+
+# Failover in the middle of DRAIN_AGENT
+
+OURS = replace(NODE, unschedulable=True, annotations={CORDONED_BY_KM: "Mesos drains the agent"})
+GUEST = replace(pod("p"), node="a", phase="Running")
+DRAINED = AgentRecord(id="S-a", hostname="a", total=Resources.of(cpus=4, mem=4000), draining=True)
+
+
+def cordons(actions: list) -> list:
+    return [update.unschedulable for update in of(actions, do.UpdateNode)]
+
+
+@pytest.mark.parametrize("node", [NODE, OURS], ids=["not-cordoned", "cordoned-by-us"])
+def test_a_node_on_an_agent_that_is_drained_stays_cordoned(node) -> None:
+    stage = Stage(agents=("a",))
+
+    actions = stage.sync((GUEST,), (node,), **{**running(), "agents": (DRAINED,)})
+    actions += stage.tell(on.NodeSeen(node=OURS)) + stage.wait(30)
+
+    assert cordons(actions) == ([] if node is OURS else [True])
+    assert of(actions, do.EvictPod)[0].uid == "p"
+    assert not of(actions, do.ShutdownExecutor)
+
+
+def test_a_draining_node_that_somebody_uncordoned_is_cordoned_again() -> None:
+    stage = Stage(agents=("a",))
+    stage.sync((GUEST,), (OURS,), **{**running(), "agents": (DRAINED,)})
+
+    assert cordons(stage.tell(on.NodeSeen(node=NODE)) + stage.wait(4)) == [True]
+
+
+def killing(state: dict) -> tuple[TaskRecord, ...]:
+    """The same tasks, the node's told to end."""
+    return tuple(
+        replace(task, state="TASK_KILLING") if task.task_id.startswith("node.") else task
+        for task in state["tasks"]
+    )
+
+
+def test_a_node_whose_task_is_listed_as_ending_is_drained() -> None:
+    stage = Stage(agents=("a",))
+    state = running()
+
+    actions = stage.sync((GUEST,), (NODE,), **{**state, "tasks": killing(state)})
+
+    assert cordons(actions) == [True]
+    assert of(actions, do.EvictPod)[0].uid == "p"
+
+
+def test_that_a_nodes_task_ends_may_be_learned_from_a_later_list() -> None:
+    stage = Stage(agents=("a",))
+    state = running()
+    stage.sync((GUEST,), (NODE,), **state)
+    later = MesosState(agents=stage.agents, **{**state, "tasks": killing(state)})
+
+    actions = stage.tell(on.MesosListed(state=later, asked_at=stage.now))
+
+    assert of(actions, do.EvictPod)[0].uid == "p"
+
+
+def test_a_node_is_not_taken_for_empty_before_the_pods_are_known() -> None:
+    stage = Stage(agents=("a",))
+    stage.tell(on.Subscribed(framework_id="F"))
+    stage.tell(on.NodesListed(nodes=(NODE,)))
+    state = MesosState(**{**running(), "agents": (DRAINED,)})
+    actions = stage.tell(on.MesosListed(state=state, asked_at=stage.now))
+    assert not actions
+
+    actions = stage.tell(on.PodsListed(pods=(GUEST,))) + stage.wait(30)
+    assert of(actions, do.EvictPod)[0].uid == "p"
+    assert not of(actions, do.ShutdownExecutor)
+
+
+def test_a_new_term_asks_for_every_task_by_name() -> None:
+    stage = Stage(agents=("a",))
+
+    (asked,) = of(stage.sync((GUEST,), (NODE,), **running()), do.Reconcile)
+
+    assert {task for task, _ in asked.tasks} == {"pod.p.5", "node.a.4"}
 
 
 def test_a_node_object_without_an_executor_is_deleted_with_its_pods() -> None:

@@ -130,6 +130,76 @@ def test_an_operators_cordon_is_never_undone(stage) -> None:
     assert not [u for u in of(actions, do.UpdateNode) if u.unschedulable is False]
 
 
+def cordoned(stage) -> list:
+    """The idle node's cordons and uncordons, and whether it left, in the next ten minutes."""
+    actions = stage.wait(600)
+    return [update.unschedulable for update in of(actions, do.UpdateNode)] + of(
+        actions, do.ShutdownExecutor
+    )
+
+
+def test_a_node_that_an_operator_cordoned_does_not_leave_for_being_idle() -> None:
+    stage = demand(idle_seconds=30)
+    idle(stage)
+    stage.ready("a", unschedulable=True)
+    assert cordoned(stage) == []
+
+    stage.ready("a")
+    assert not of(stage.wait(29), do.ShutdownExecutor), "it is idle from now on"
+    assert of(stage.wait(2), do.ShutdownExecutor)
+
+
+def test_a_node_that_an_operator_cordoned_is_not_changed_for_a_new_version() -> None:
+    stage = Stage(Rules(nodes=EVERY_AGENT, node_version="v2"))
+    stage.up("a", "b")
+    stage.ready("a", labels={VERSION_LABEL: "v1"}, unschedulable=True)
+    stage.ready("b", labels={VERSION_LABEL: "v1"})
+
+    assert [s.executor_id for s in of(stage.wait(20), do.ShutdownExecutor)] == ["km-b"]
+
+
+def test_an_uncordon_that_failed_is_not_made_again_once_an_operator_has_cordoned(stage) -> None:
+    ours = {CORDONED_BY_KM: "idle"}
+    (update,) = of(stage.ready("a", unschedulable=True, annotations=ours), do.UpdateNode)
+    stage.tell(on.CallFailed(action=update, message="away"))
+    assert [u.unschedulable for u in of(stage.wait(6), do.UpdateNode)] == [False]
+
+    stage.tell(on.CallFailed(action=update, message="away"))
+    stage.ready("a", unschedulable=True)
+    assert not of(stage.wait(60), do.UpdateNode)
+
+
+def test_a_cordon_that_failed_is_made_again(stage) -> None:
+    stage.run_pod(pod("p"), "a")
+    (update,) = of(drained_by_mesos(stage), do.UpdateNode)
+    stage.tell(on.CallFailed(action=update, message="away"))
+
+    (again,) = of(stage.wait(6), do.UpdateNode)
+    assert (again.unschedulable, again.annotations) == (True, update.annotations)
+
+
+def test_a_taint_that_failed_is_put_on_again_while_it_is_meant(stage) -> None:
+    (update,) = of(stage.task("node.a.1001", "TASK_UNREACHABLE"), do.UpdateNode)
+    stage.tell(on.CallFailed(action=update, message="away"))
+    assert of(stage.wait(6), do.UpdateNode)[0].add_taints == (AGENT_UNREACHABLE,)
+
+    stage.task("node.a.1001", "TASK_RUNNING")
+    assert not of(stage.wait(60), do.UpdateNode)
+
+
+def test_room_that_could_not_be_told_of_is_told_of_with_the_next_offer(stage) -> None:
+    stage.tell(on.PodSeen(pod=pod("p", unschedulable="0/2")))
+    (update,) = of(stage.offers(offer("o", "a")), do.UpdateNode)
+    stage.tell(on.CallFailed(action=update, message="away"))
+    stage.tell(on.OfferRescinded(offer_id="o"))
+
+    assert of(stage.offers(offer("o2", "a")) + stage.wait(1), do.UpdateNode)
+
+
+def drained_by_mesos(stage) -> list:
+    return stage.task(stage.core.world.runs["a"].task_id, "TASK_KILLING")
+
+
 def test_our_own_cordon_is_undone_when_it_is_no_longer_meant(stage) -> None:
     actions = stage.ready("a", unschedulable=True, annotations={CORDONED_BY_KM: "idle"})
 
