@@ -55,8 +55,9 @@ class Agent:
 
     __slots__ = (
         "active", "attributes", "draining", "executor", "executor_info", "failures", "free",
-        "held", "hostname", "id", "not_before", "nudged", "observed_at", "others", "others_by",
-        "promised", "region", "takes_limits", "tasks", "total", "used", "zone",
+        "heard_of_at", "held", "hostname", "id", "not_before", "nudged", "observed_at",
+        "others", "others_by", "promised", "region", "takes_limits", "tasks", "total", "used",
+        "zone",
     )  # fmt: skip
 
     def __init__(self, agent_id: str, hostname: str) -> None:
@@ -83,6 +84,8 @@ class Agent:
         self.others_by: Mapping[str, Resources] = {}
         self.observed_at = float("-inf")
         """When an offer last showed what is free."""
+        self.heard_of_at = float("-inf")
+        """When Mesos last spoke of it by itself, not in an answer: in an offer or as added."""
         self.free = NOTHING
         self.nudged = ""
         """What kube-scheduler was last told to be free here."""
@@ -187,7 +190,7 @@ class Ledger:
         if not agent.total.covers(free + agent.used):
             agent.total = _most(agent.total, free + agent.used)
         agent.others = (agent.total - agent.used - free).at_least_zero()
-        agent.observed_at = now
+        agent.observed_at = agent.heard_of_at = now
         agent.refresh()
         return agent
 

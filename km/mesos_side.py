@@ -213,6 +213,7 @@ def agent_removed(world: World, event: AgentRemoved) -> None:
 
 def agent_added(world: World, event: AgentAdded) -> None:
     agent = world.ledger.describe(event.agent)
+    agent.heard_of_at = world.now
     if agent.id in world.recovering:
         world.timers.sooner(Alarm("list"), world.now + SOON)
     world.note_nodeless(agent)

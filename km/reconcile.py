@@ -80,7 +80,7 @@ def _drop_agents(world: World, state: MesosState, asked_at: float) -> None:
     present = {record.id for record in state.agents} | state.recovering
     for agent in list(world.ledger.agents.values()):
         empty = not agent.held and agent.executor_info is None and not agent.tasks
-        if empty and agent.id not in present and agent.observed_at < asked_at:
+        if empty and agent.id not in present and agent.heard_of_at < asked_at:
             world.forget_agent(agent)
 
 

@@ -118,6 +118,19 @@ def test_an_agent_that_a_new_master_waited_for_is_looked_at_when_it_is_back() ->
     assert of(stage.tell(on.AgentAdded(agent=back)) + stage.wait(1.1), do.ListMesos)
 
 
+def test_an_agent_that_was_added_is_not_forgotten_for_an_older_list() -> None:
+    stage = Stage(agents=("b",))
+    stage.sync()
+    asked_at, new = stage.now, AgentRecord(id="S-a", hostname="a", total=Resources.of(cpus=4))
+    stage.tell(on.AgentAdded(agent=new))
+    without = MesosState(agents=stage.agents, tasks=(), executors=())
+
+    stage.tell(on.MesosListed(state=without, asked_at=asked_at))
+    assert stage.core.totals()["agents"] == 2
+    stage.tell(on.MesosListed(state=without, asked_at=stage.now + 1))
+    assert stage.core.totals()["agents"] == 1
+
+
 def test_an_offer_from_before_an_executor_ended_says_nothing_about_the_next(stage) -> None:
     stage.tell(on.PodSeen(pod=pod("waits")))
     stage.offers(offer("o", "a", executor_ids=[{"value": "km-a"}]))
