@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from km.objects import Taint
+from km.pods import Sizes
 
 # Mesos: scheduler API -----------------------------------------------------------------------------
 
@@ -161,8 +162,8 @@ class RevertResize:
     uid: str
     namespace: str
     name: str
-    containers: tuple[tuple[str, Mapping[str, Any]], ...]
-    """Container name and its ``resources`` as they were."""
+    sizes: Sizes
+    """All ``resources`` as they are to be."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

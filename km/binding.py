@@ -80,6 +80,16 @@ def promise(world: World, pod: Pod, agent: Agent, deadline: float) -> Bind:
     return bind
 
 
+def changed(world: World, bind: Bind, pod: Pod) -> None:
+    """A pod changed on its way; until it is launched, so does what is promised to it."""
+    bind.pod = pod
+    agent = world.ledger.agents.get(bind.agent_id)
+    if bind.stage == "promised" and agent is not None and bind.need != pod.need:
+        world.ledger.unpromise(agent, bind.need)
+        bind.need = pod.need
+        world.ledger.promise(agent, bind.need)
+
+
 def answer(world: World, request_id: int | None, error: str) -> None:
     if request_id is not None:
         why = error or "bound"
@@ -151,7 +161,8 @@ def _move_to_used(world: World, agent: Agent, bind: Bind) -> None:
     if not world.queues[agent.id]:
         del world.queues[agent.id]
     agent.promised = agent.promised - bind.need
-    world.ledger.run_task(Task(bind.task_id, agent.id, uid, bind.need, world.now))
+    task = Task(bind.task_id, agent.id, uid, bind.need, world.now, limits=bind.pod.limits)
+    world.ledger.run_task(task)
 
 
 # What became of it --------------------------------------------------------------------------------

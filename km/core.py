@@ -10,7 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from km import binding, kubernetes_side, lifecycle, mesos_side, offering, placement, planning
+from km import (
+    binding,
+    kubernetes_side,
+    lifecycle,
+    mesos_side,
+    offering,
+    placement,
+    planning,
+    resizing,
+)
 from km import reconcile as reconciliation
 from km import view as views
 from km.actions import (
@@ -60,6 +69,9 @@ from km.objects import FREE_ANNOTATION
 from km.rules import Rules
 from km.timers import Alarm
 from km.world import World
+
+CONFLICT, UNPROCESSABLE = 409, 422
+"""HTTP: somebody else wrote in between; never as it is asked for."""
 
 
 class Core:
@@ -178,9 +190,12 @@ def _call_failed(world: World, event: CallFailed) -> None:
         world.timers.set(Alarm("retry", action.uid), soon)
     elif isinstance(action, DeleteNode):
         world.timers.set(Alarm("clear", action.node), soon)
-    elif isinstance(action, RevertResize) and (event.code is None or event.code >= 409):
-        world.retries[f"resize {action.uid}"] = action
-        world.timers.set(Alarm("retry", f"resize {action.uid}"), soon)
+    elif isinstance(action, RevertResize) and event.code == UNPROCESSABLE:
+        resizing.not_reverted(world, action)
+    elif isinstance(action, RevertResize) and (event.code is None or event.code >= CONFLICT):
+        key = resizing.retry_key(action.uid)
+        world.retries[key] = action
+        world.timers.set(Alarm("retry", key), soon)
     elif isinstance(action, UpdateNode):
         _node_not_updated(world, action)
 
@@ -199,7 +214,7 @@ def _retry(world: World, key: str) -> None:
     if isinstance(action, DeletePod) and action.uid in world.pods:
         world.do(action)
     elif isinstance(action, RevertResize):
-        kubernetes_side.revert_again(world, action)
+        resizing.revert_again(world, action)
 
 
 # Alarms -------------------------------------------------------------------------------------------

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from km import binding, lifecycle, reconcile
-from km.actions import ApproveCertificate, DenyCertificate, RevertResize
+from km import binding, lifecycle, reconcile, resizing
+from km.actions import ApproveCertificate, DenyCertificate
 from km.events import CertificateRequested, NodesListed, PodsListed
 from km.mesos_side import became_synced
 from km.objects import Node
@@ -101,7 +101,7 @@ def _seen_on_the_way(world: World, pod: Pod) -> None:
     """A pod changed while it is being bound."""
     bind = world.binds[pod.uid]
     if bind.adopts and pod.node == bind.node:
-        bind.pod = pod
+        binding.changed(world, bind, pod)
     elif pod.node and pod.node == bind.node:
         # The watch may be faster than the answer to our own call.
         binding.bound(world, pod.uid)
@@ -109,43 +109,16 @@ def _seen_on_the_way(world: World, pod: Pod) -> None:
         where = f"it was bound to {pod.node}" if pod.node else "it is being deleted"
         binding.fail(world, bind, where)
     else:
-        bind.pod = pod
+        binding.changed(world, bind, pod)
 
 
 def _seen_on_node(world: World, pod: Pod, old: Pod | None) -> None:
     for task in world.ledger.tasks_of(pod.uid):
         task.bound = True
         world.timers.clear(Alarm("confirm", task.id))
-        if not task.resources.covers(pod.need):
-            _refuse_resize(world, pod, old, task.resources.shortfall(pod.need))
+        resizing.seen(world, pod, old, task)
     if old is None or old.node != pod.node:
         reconcile.compare_pod(world, pod)
-
-
-def _refuse_resize(world: World, pod: Pod, old: Pod | None, short: str) -> None:
-    """A task can not grow (Mesos has no such call), so the pod may not either."""
-    message = f"can not be resized in place: its Mesos task has {short}; recreate it instead"
-    world.counters["resizes.refused"] += 1
-    world.tell(pod, "ResizeRefused", message, warning=True)
-    if old is not None and old.containers and old.need != pod.need:
-        world.do(
-            RevertResize(
-                reason=message,
-                uid=pod.uid,
-                namespace=pod.namespace,
-                name=pod.name,
-                containers=old.containers,
-            )
-        )
-
-
-def revert_again(world: World, action: RevertResize) -> None:
-    """A resize could not be put back: try again, unless it was undone or the pod is going."""
-    pod = world.pods.get(action.uid)
-    if pod is None or pod.deleting or pod.finished:
-        return
-    if any(not task.resources.covers(pod.need) for task in world.ledger.tasks_of(pod.uid)):
-        world.do(action)
 
 
 def _seen_waiting(world: World, pod: Pod, old: Pod | None) -> None:
@@ -172,6 +145,7 @@ def pod_gone(world: World, uid: str) -> None:
     _off_node(world, pod)
     world.rejected.pop(uid, None)
     world.unschedulable_since.pop(uid, None)
+    world.reverted.pop(uid, None)
     _end(world, pod, "its pod is gone")
     if pod.node:
         _look_at_node(world, pod.node)

@@ -21,6 +21,10 @@ KUBELET_LABELS = ("topology.kubernetes.io/region", "topology.kubernetes.io/zone"
 """Those of Kubernetes' own that km has for it."""
 
 
+LIMIT_LABEL = "limit."
+"""How the labels begin that tell a task's limits (``limit.mem``) where the task has none itself."""
+
+
 def executor_id(hostname: str) -> str:
     return f"km-{hostname}"
 
@@ -140,8 +144,14 @@ def pod_task(
         },
         "data": _encoded(data),
     }
+    bound = limits(pod.limits)
     if agent.takes_limits:
-        task["limits"] = limits(pod.limits)
+        task["limits"] = bound
+    else:  # read again by the next km
+        task["labels"]["labels"] += [
+            {"key": f"{LIMIT_LABEL}{kind}", "value": str(limit["value"])}
+            for kind, limit in bound.items()
+        ]
     return task
 
 

@@ -15,16 +15,26 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from km.offers import TERMINAL, AgentRecord, Offer
+from km.pods import Limits
 from km.resources import NOTHING, Resources
 
 
 class Task:
     """One of our tasks, from its launch until Mesos says that it ended."""
 
-    __slots__ = ("agent_id", "bound", "id", "killing", "launched_at", "resources", "state", "uid")
+    __slots__ = (
+        "agent_id", "bound", "id", "killing", "launched_at", "limits", "resources", "state", "uid",
+    )  # fmt: skip
 
     def __init__(
-        self, task_id: str, agent_id: str, uid: str, resources: Resources, launched_at: float
+        self,
+        task_id: str,
+        agent_id: str,
+        uid: str,
+        resources: Resources,
+        launched_at: float,
+        *,
+        limits: Limits | None = None,
     ) -> None:
         self.id = task_id
         self.agent_id = agent_id
@@ -32,6 +42,8 @@ class Task:
         """The pod it stands for; empty for a node's task."""
         self.resources = resources
         self.launched_at = launched_at
+        self.limits = limits
+        """Up to where its pod may burst; None where nobody knows any more."""
         self.state = "TASK_STAGING"
         self.bound = False
         """Whether its pod is known to be bound to its node."""

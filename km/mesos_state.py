@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from sys import intern
 from typing import Any
 
+from km.launches import LIMIT_LABEL
 from km.offers import (
     TERMINAL,
     AgentRecord,
@@ -21,9 +23,13 @@ from km.offers import (
     resources_from_mesos,
     within_reach,
 )
-from km.resources import NOTHING, Resources
+from km.pods import Limits
+from km.resources import NOTHING, Resources, thousandths
 
 Item = Mapping[str, Any]
+
+INFINITE = 1e15
+"""No limit is so large: some writers of JSON have no infinity, only the largest number."""
 
 
 class StateReader:
@@ -138,8 +144,33 @@ def _task_record(task: Item) -> TaskRecord:
         executor_id=intern(id_of(task.get("executor_id", {}))),
         state=intern(str(task.get("state", "TASK_STAGING"))),
         resources=resources_from_mesos(task.get("resources", ())),
+        limits=_limits(task),
         name=str(task.get("name", "")),
     )
+
+
+def _limits(task: Item) -> Limits | None:
+    """A task's limits, or those in its labels where the agent takes none."""
+    named = {kind: value.get("value") for kind, value in (task.get("limits") or {}).items()}
+    if not named:
+        labels = (task.get("labels") or {}).get("labels") or ()
+        named = {
+            label["key"].removeprefix(LIMIT_LABEL): label.get("value")
+            for label in labels
+            if str(label.get("key", "")).startswith(LIMIT_LABEL)
+        }
+    return _bound(named.get("cpus"), named.get("mem")) if named else None
+
+
+@lru_cache(maxsize=4096)
+def _bound(cpus: Any, mem: Any) -> Limits:
+    return Limits(_limit(cpus), _limit(mem))
+
+
+def _limit(value: Any) -> int | None:
+    """Thousandths; None for no limit, which Mesos has as infinity."""
+    amount = float("inf") if value is None else float(value)
+    return thousandths(amount) if amount < INFINITE else None
 
 
 def _executor_record(entry: Item) -> ExecutorRecord:

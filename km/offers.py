@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from km.pods import Limits
 from km.resources import (
     NOTHING,
     SCALARS,
@@ -166,6 +167,9 @@ class TaskRecord:
     executor_id: str
     state: str
     resources: Resources
+    limits: Limits | None = None
+    """Those of its pod; None when neither the task nor its labels name any."""
+
     name: str = ""
 
 

@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import Any
 
 from km.objects import Requirement, Toleration
-from km.resources import Resources, ports
+from km.resources import UNITS, Resources, number, ports
 
 KINDS = ("cpu", "memory", "ephemeral-storage", "nvidia.com/gpu")
 MIB = 2**20
@@ -96,7 +96,7 @@ def _combined(
     sidecars: dict[str, Fraction] = {}
     starting: dict[str, Fraction] = {}
     for container in spec.get("initContainers") or ():
-        if container.get("restartPolicy") == "Always":
+        if _is_sidecar(container):
             sidecars = _add(sidecars, of(container))
             starting = _most(starting, sidecars)
         else:
@@ -146,7 +146,7 @@ def need_of(spec: Mapping[str, Any], default: Resources) -> Resources:
 
 
 def _host_ports(spec: Mapping[str, Any]) -> Iterable[int]:
-    sidecars = (c for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always")
+    sidecars = filter(_is_sidecar, spec.get("initContainers") or ())
     for container in (*(spec.get("containers") or ()), *sidecars):
         for port in container.get("ports") or ():
             if port.get("hostPort"):
@@ -159,6 +159,17 @@ class Limits:
 
     cpus: int | None = None
     mem: int | None = None
+
+    def shortfall(self, wanted: Limits) -> str:
+        """Which wanted limits are above these: ``a limit of 64 of 128 MiB memory``; or empty."""
+        return ", ".join(
+            f"a limit of {number(have)} of {'any' if want is None else number(want)} {unit}"
+            for have, want, unit in (
+                (self.cpus, wanted.cpus, UNITS["cpus"]),
+                (self.mem, wanted.mem, UNITS["mem"]),
+            )
+            if have is not None and (want is None or want > have)
+        )
 
 
 def limits_of(spec: Mapping[str, Any], need: Resources) -> Limits:
@@ -205,6 +216,20 @@ class Shape:
     """Node names that ``matchFields`` binds it to (DaemonSets)."""
 
 
+Named = tuple[tuple[str, Mapping[str, Any]], ...]
+"""Container names and their ``resources``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What can be resized in place, as Kubernetes has it: to put it back after a refused resize."""
+
+    containers: Named = ()
+    sidecars: Named = ()
+    pod: Mapping[str, Any] = field(default_factory=dict)
+    """The pod's own ``resources`` (pod-level resources), empty without."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pod:
     """A Kubernetes pod as km sees it."""
@@ -236,8 +261,7 @@ class Pod:
     unschedulable: str = ""
     """What kube-scheduler said when it last found no node, empty before that."""
 
-    containers: tuple[tuple[str, Mapping[str, Any]], ...] = field(default=(), hash=False)
-    """Container name and ``resources``, to put them back after a refused resize."""
+    sizes: Sizes = field(default=Sizes(), hash=False)
 
     @property
     def need(self) -> Resources:
@@ -282,10 +306,21 @@ def pod_from_kubernetes(pod: Mapping[str, Any], default: Resources) -> Pod:
         priority=int(spec.get("priority") or 0),
         created=_seconds(str(metadata.get("creationTimestamp") or "")),
         unschedulable=_verdict(status.get("conditions") or ()),
-        containers=tuple(
-            (str(c.get("name", "")), c.get("resources") or {}) for c in spec.get("containers") or ()
+        sizes=Sizes(
+            _sizes(spec.get("containers") or ()),
+            _sizes(c for c in spec.get("initContainers") or () if _is_sidecar(c)),
+            spec.get("resources") or {},
         ),
     )
+
+
+def _sizes(containers: Iterable[Mapping[str, Any]]) -> Named:
+    return tuple((str(c.get("name", "")), c.get("resources") or {}) for c in containers)
+
+
+def _is_sidecar(container: Mapping[str, Any]) -> bool:
+    """Restartable init containers run beside the containers."""
+    return container.get("restartPolicy") == "Always"
 
 
 def unreadable_pod(pod: Mapping[str, Any], default: Resources) -> Pod:

@@ -10,6 +10,7 @@ difference                     repair
 =============================  =====================================================
 task without pod               the task is killed
 pod on our node without task   a task is launched for it (adopted), or it is deleted
+pod larger than its task       put back to the task's size, or evicted
 task of ours we did not know   taken over, if its pod or node is there
 executor without node task     shut down
 Node object without executor   deleted, with its pods
@@ -18,6 +19,7 @@ Node object without executor   deleted, with its pods
 
 from __future__ import annotations
 
+from km import resizing
 from km.actions import ListMesos, Reconcile, ShutdownExecutor
 from km.binding import kill, promise, task_runs
 from km.events import MesosListed
@@ -107,6 +109,7 @@ def _take_task(world: World, record: TaskRecord, asked_at: float) -> None:
         subject if kind == "pod" else "",
         record.resources,
         world.now - world.rules.settle_seconds,
+        limits=record.limits,
     )
     task.state = record.state
     world.note_number(_number(task))
@@ -247,6 +250,7 @@ def compare_pod(world: World, pod: Pod) -> None:
             task.bound = True
             if task.state == "TASK_RUNNING":
                 task_runs(world, task)
+            resizing.compare(world, pod, task)
             return
     agent = world.ledger.agents.get(run.agent_id)
     if agent is None or agent.executor_info is None:

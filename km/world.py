@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from km.actions import Action, RecordEvent
+from km.actions import Action, RecordEvent, RevertResize
 from km.ledger import Agent, Ledger
 from km.objects import Node, labels_of_agent
-from km.pods import Pod, Shape
+from km.pods import Limits, Pod, Shape
 from km.resources import NOTHING, Resources
 from km.rules import EVERY_AGENT, ON_DEMAND, Rules
 from km.timers import Alarm, Timers
@@ -96,6 +97,16 @@ class Bind:
         """The pod runs already and only lacks its task."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reverted:
+    """A resize that was put back."""
+
+    action: RevertResize
+    need: Resources
+    limits: Limits
+    at: float
+
+
 class World:
     """Everything known, and everything decided since the last event."""
 
@@ -125,6 +136,8 @@ class World:
         self.unschedulable_since: dict[str, float] = {}
         self.heard_of: set[str] = set()
         """Pods that kube-scheduler asked about and our watch has not told of yet."""
+        self.reverted: dict[str, Reverted] = {}
+        """Pods whose resize was put back, and is not yet as it was or could not be put back."""
         # Ours
         self.runs: dict[str, NodeRun] = {}
         """By node name (the agent's hostname)."""

@@ -13,6 +13,7 @@ from km import actions
 from km.cluster.client import Cluster
 from km.cluster.errors import ConflictError, NotFoundError
 from km.objects import taint_from_kubernetes
+from km.pods import Named, Sizes
 
 PODS = "/api/v1/namespaces/{namespace}/pods/{name}"
 NODES = "/api/v1/nodes/{name}"
@@ -98,11 +99,8 @@ class Deeds:
                 raise
 
     async def _revert_resize(self, action: actions.RevertResize) -> None:
-        containers = [
-            {"name": name, "resources": dict(resources)} for name, resources in action.containers
-        ]
         path = PODS.format(namespace=action.namespace, name=action.name)
-        body = {"metadata": {"uid": action.uid}, "spec": {"containers": containers}}
+        body = {"metadata": {"uid": action.uid}, "spec": resized(action.sizes)}
         await self._cluster.patch(f"{path}/resize", body, kind="strategic")
 
     async def _update_node(self, action: actions.UpdateNode) -> None:
@@ -146,6 +144,20 @@ class Deeds:
             return
         conditions.append({"type": verdict, "status": "True", "reason": reason, "message": message})
         await self._cluster.replace(f"{path}/approval", request)
+
+
+def resized(sizes: Sizes) -> dict[str, Any]:
+    """The part of a pod's spec that a resize changes."""
+    spec: dict[str, Any] = {"containers": _named(sizes.containers)}
+    if sizes.sidecars:
+        spec["initContainers"] = _named(sizes.sidecars)
+    if sizes.pod:
+        spec["resources"] = dict(sizes.pod)
+    return spec
+
+
+def _named(containers: Named) -> list[dict[str, Any]]:
+    return [{"name": name, "resources": dict(resources)} for name, resources in containers]
 
 
 def node_patch(action: actions.UpdateNode) -> dict[str, Any]:

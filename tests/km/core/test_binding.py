@@ -172,38 +172,3 @@ def test_a_task_that_mesos_lost_costs_its_pod(stage) -> None:
     (delete,) = of(stage.task(task_id, "TASK_LOST"), do.DeletePod)
 
     assert (delete.uid, delete.grace_seconds) == ("p", None)
-
-
-def test_growing_a_pod_in_place_is_refused_with_the_reason(stage) -> None:
-    containers = (("c", {"requests": {"cpu": "1"}}),)
-    small = replace(pod("p"), containers=containers)
-    stage.run_pod(small, "a")
-    grown = replace(small, node="a", phase="Running", shape=pod("p", cpus=2).shape)
-
-    (revert,) = of(stage.tell(on.PodSeen(pod=grown)), do.RevertResize)
-
-    assert revert.containers == containers
-    assert "1 of 2 cpus" in revert.reason
-
-
-def test_shrinking_a_pod_in_place_is_fine(stage) -> None:
-    stage.run_pod(pod("p"), "a")
-    less = replace(pod("p", cpus=0.5), node="a", phase="Running")
-
-    assert not of(stage.tell(on.PodSeen(pod=less)), (do.RevertResize, do.RecordEvent))
-
-
-def test_a_resize_that_could_not_be_put_back_is_put_back_later(stage) -> None:
-    small = pod("p", containers=(("main", {"requests": {"cpu": "1"}}),))
-    stage.run_pod(small, "a")
-    big = replace(small, node="a", phase="Running", shape=pod("p", cpus=3).shape)
-    (revert,) = of(stage.tell(on.PodSeen(pod=big)), do.RevertResize)
-    assert not of(stage.wait(10), do.RevertResize)
-    stage.tell(on.CallFailed(action=revert, message="no answer", code=None))
-    assert of(stage.wait(10), do.RevertResize) == [revert]
-
-    stage.tell(on.CallFailed(action=revert, message="no answer", code=503))
-    stage.tell(on.PodSeen(pod=replace(big, shape=small.shape)))
-    assert not of(stage.wait(10), do.RevertResize), "it was undone meanwhile"
-    stage.tell(on.CallFailed(action=revert, message="forbidden", code=403))
-    assert not of(stage.wait(10), do.RevertResize)
