@@ -15,7 +15,7 @@ from km.events import BindRequested
 from km.launches import pod_task, pod_task_id
 from km.ledger import Agent, Task
 from km.offers import Offer, Piece, TaskStatus, take
-from km.placement import NO_AGENT, PHASES, too_full
+from km.placement import NO_AGENT, PHASES, UNSEEN_WHY, too_full
 from km.pods import Pod
 from km.timers import Alarm
 from km.world import READY, Bind, World
@@ -59,7 +59,7 @@ def _refusal(world: World, event: BindRequested) -> str:
     agent, run = world.ledger.on_host(event.node), world.runs.get(event.node)
     if agent is None or run is None or run.phase != READY:
         return f"{event.node} {PHASES.get(run.phase, NO_AGENT) if run else NO_AGENT}"
-    if not agent.free.covers(pod.need):
+    if not agent.fits(pod.need):
         return too_full(agent, pod.need)
     return ""
 
@@ -311,20 +311,26 @@ def expire(world: World, uid: str) -> None:
     bind = world.binds.get(uid)
     if bind is None:
         return
-    waits_for = {
-        "promised": f"no offer of {bind.node} came",
-        "launched": f"task {bind.task_id} did not come to run",
-        "binding": "the API server did not answer",
-    }[bind.stage]
-    if bind.stage == "promised":
-        # What the books called free was not offered: believe what we see until the next list.
-        agent = world.ledger.agents.get(bind.agent_id)
-        if agent is not None and not agent.held:
-            agent.others = agent.others + bind.need
+    waited = f"within {world.now - bind.started_at:.0f} s"
     if bind.stage == "binding":
         _leave_unconfirmed(world, bind)
+    elif bind.stage == "launched":
+        fail(world, bind, f"task {bind.task_id} did not come to run {waited}")
+    else:
+        _not_offered(world, bind, waited)
+
+
+def _not_offered(world: World, bind: Bind, waited: str) -> None:
+    agent = world.ledger.agents.get(bind.agent_id)
+    if agent is not None and agent.held:
+        world.ledger.unpromise(agent, bind.need)
+        why = f"{too_full(agent, bind.need)}; no more came {waited}"
+        world.ledger.promise(agent, bind.need)
+        fail(world, bind, why)
         return
-    fail(world, bind, f"{waits_for} within {world.now - bind.started_at:.0f} s")
+    if agent is not None:
+        agent.was_not_offered(bind.need, world.now)
+    fail(world, bind, f"no offer of {bind.node} came {waited} ({UNSEEN_WHY})")
 
 
 def _leave_unconfirmed(world: World, bind: Bind) -> None:

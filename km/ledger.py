@@ -18,6 +18,10 @@ from km.offers import TERMINAL, AgentRecord, Offer
 from km.pods import Limits
 from km.resources import NOTHING, Resources
 
+UNSEEN_SECONDS = 60.0
+"""So long is believed that something is not to be had, if no offer comes. Kept from our role by a
+quota, it would be promised to pods in vain with every GET_STATE otherwise."""
+
 
 class Task:
     """One of our tasks, from its launch until Mesos says that it ended."""
@@ -68,8 +72,8 @@ class Agent:
     __slots__ = (
         "active", "attributes", "draining", "executor", "executor_info", "failures", "free",
         "heard_of_at", "held", "hostname", "id", "not_before", "nudged", "observed_at",
-        "others", "others_by", "promised", "region", "takes_limits", "tasks", "total", "used",
-        "zone",
+        "others", "others_by", "promised", "region", "shares", "takes_limits", "tasks", "total",
+        "unseen", "unseen_at", "used", "zone",
     )  # fmt: skip
 
     def __init__(self, agent_id: str, hostname: str) -> None:
@@ -94,6 +98,11 @@ class Agent:
         self.others = NOTHING
         """What is not to be had: used by others, or offered to them."""
         self.others_by: Mapping[str, Resources] = {}
+        self.unseen = NOTHING
+        """What should be free by the books, and was not offered when we waited for it."""
+        self.unseen_at = float("-inf")
+        self.shares: Mapping[str, Resources] = {}
+        """What each of our roles was last offered, if there were several: a task is of one role."""
         self.observed_at = float("-inf")
         """When an offer last showed what is free."""
         self.heard_of_at = float("-inf")
@@ -112,6 +121,16 @@ class Agent:
     def refresh(self) -> None:
         """Work out *free* again."""
         self.free = self.total - self.others - self.used - self.promised
+        if self.unseen:
+            self.free = self.free - self.unseen
+
+    def fits(self, need: Resources) -> bool:
+        """Whether a task of this size is expected to find room."""
+        return self.free.covers(need) and self.one_share_covers(need)
+
+    def one_share_covers(self, need: Resources) -> bool:
+        """Whether one role alone was offered enough; True when offers are not split over roles."""
+        return not self.shares or any(share.covers(need) for share in self.shares.values())
 
     def offered(self) -> Resources:
         """All offers we hold here together."""
@@ -119,6 +138,23 @@ class Agent:
         for held in self.held.values():
             total = total + held.offer.resources
         return total
+
+    def offered_by_role(self) -> dict[str, Resources]:
+        """The same, by the role that they are for."""
+        found: dict[str, Resources] = {}
+        for held in self.held.values():
+            role = held.offer.role
+            found[role] = found.get(role, NOTHING) + held.offer.resources
+        return found
+
+    def was_not_offered(self, amount: Resources, now: float) -> None:
+        """What the books call free did not come: go by that until an offer shows more.
+
+        Another framework may sit on an offer of it, or a quota keep it from our role; the books
+        know neither.
+        """
+        self.unseen, self.unseen_at = self.unseen + amount, now
+        self.refresh()
 
     def holders(self) -> str:
         """Who has the rest, for people: ``held by chronos and spark``."""
@@ -169,6 +205,8 @@ class Ledger:
     def observe_others(self, agent: Agent, others: Mapping[str, Resources], at: float) -> None:
         """Take in who uses what, unless an offer has shown the truth since ``at``."""
         agent.others_by = others
+        if agent.unseen_at + UNSEEN_SECONDS <= at:
+            agent.unseen = NOTHING
         if agent.observed_at <= at:
             total = NOTHING
             for amount in others.values():
@@ -198,7 +236,10 @@ class Ledger:
         agent.active = True
         agent.held[offer.id] = Held(offer, until)
         self.offers[offer.id] = agent.id
-        free = offer.resources if len(agent.held) == 1 else agent.offered()
+        free, agent.shares, agent.unseen = offer.resources, {}, NOTHING
+        if len(agent.held) > 1:
+            free, shares = agent.offered(), agent.offered_by_role()
+            agent.shares = shares if len(shares) > 1 else {}
         if not agent.total.covers(free + agent.used):
             agent.total = _most(agent.total, free + agent.used)
         agent.others = (agent.total - agent.used - free).at_least_zero()

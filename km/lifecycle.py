@@ -425,7 +425,7 @@ def _useful(world: World, run: NodeRun) -> bool:
     """Whether a pod that waits would fit: kube-scheduler may still come to it."""
     agent = world.ledger.agents.get(run.agent_id)
     return agent is not None and any(
-        agent.free.covers(shape.need) and may_run(world, shape, agent) for shape in world.waiting
+        agent.fits(shape.need) and may_run(world, shape, agent) for shape in world.waiting
     )
 
 

@@ -128,7 +128,9 @@ class Decider:
         if self.least is None or not offered.covers(self.least):
             return False, f"{agent.hostname} offers too little for any pod that waits"
         if not any(
-            offered.covers(shape.need) and may_run(self.world, shape, agent)
+            offered.covers(shape.need)
+            and may_run(self.world, shape, agent)
+            and agent.one_share_covers(shape.need)
             for shape in self.shapes
         ):
             return False, f"{agent.hostname} offers what fits no pod that waits"

@@ -18,6 +18,9 @@ from km.world import DRAINING, STARTING, STOPPING, UNREACHABLE, World
 
 NO_AGENT = "is not a node that km runs"
 TOO_FULL = "Mesos has offered too little of its agent"
+UNSEEN_WHY = "a quota, or other frameworks"
+"""Why something may be free and not offered to us; the books do not tell which."""
+
 DETAILED = 10
 """So many nodes get a reason of their own in one answer."""
 PHASES = {
@@ -43,7 +46,8 @@ def filter_nodes(
             rest.append(name)
             continue
         free = agent.free
-        if free.cpus >= cpus and free.mem >= mem and (not more or free.covers(need)):
+        enough = free.cpus >= cpus and free.mem >= mem and (not more or free.covers(need))
+        if enough and (not agent.shares or agent.fits(need)):
             fits.append(name)
         else:
             rest.append(name)
@@ -72,6 +76,15 @@ def _reasons(
 def too_full(agent: Agent, need: Resources) -> str:
     """``agent-2 offered 0.5 of 1 cpus, held by spark``."""
     short = agent.free.shortfall(need)
+    if agent.unseen and not (agent.free + agent.unseen).shortfall(need):
+        return f"{agent.hostname} offered {short}, and no offer of more came ({UNSEEN_WHY})"
+    if not agent.one_share_covers(need):
+        most = max(agent.shares.values(), key=lambda share: (share.cpus, share.mem))
+        roles = " and ".join(sorted(agent.shares))
+        return (
+            f"{agent.hostname} offered {short or most.shortfall(need)}, because its offers are"
+            f" split over roles {roles} and a pod's task is of one role"
+        )
     holders = agent.holders()
     return f"{agent.hostname} offered {short}{', ' + holders if holders else ''}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from km.ledger import Agent
 from km.lifecycle import drain, start, start_here
 from km.nodes import Candidate, Demand, plan
 from km.offering import decline
@@ -22,7 +23,7 @@ def run_plan(world: World) -> None:
 
     def runs_there(shape: Shape, name: str) -> bool:
         agent = world.ledger.on_host(name)
-        return agent is not None and may_run(world, shape, agent)
+        return agent is not None and may_run(world, shape, agent) and _one_role(world, shape, agent)
 
     choices, unplaced = plan(
         _demands(world),
@@ -37,6 +38,12 @@ def run_plan(world: World) -> None:
         if agent is not None:
             start(world, agent, choice.reason)
     _give_back(world, unplaced)
+
+
+def _one_role(world: World, shape: Shape, agent: Agent) -> bool:
+    """Whether one role is offered enough for a pod, and for a node besides where there is none."""
+    need = shape.need if world.run_of(agent) is not None else shape.need + world.node_overhead()
+    return agent.one_share_covers(need)
 
 
 def _candidates(world: World) -> tuple[list[Candidate], list[Candidate], list[Candidate]]:

@@ -10,7 +10,7 @@ from km import events as on
 from km.offers import MesosState
 from km.resources import Resources
 from km.rules import EVERY_AGENT, Rules
-from tests.km.core.stage import Stage, ask, of, offer, pod
+from tests.km.core.stage import Stage, ask, demand, launched, of, offer, pod
 
 # Offers
 
@@ -92,6 +92,105 @@ def test_filter_says_who_has_what_the_pod_lacks(stage) -> None:
     answer = ask(stage, pod("p"), "a", "b")
 
     assert answer.failed == {"b": "b offered 0.5 of 1 cpus, held by spark"}
+
+
+def of_role(offer_id: str, role: str, cpus: float, host: str = "a"):
+    return offer(offer_id, host, cpus=cpus, mem=1500, allocation_info={"role": role})
+
+
+def split_over_roles(stage) -> None:
+    """Two roles are offered 3.8 cpus together, none of them 3."""
+    stage.tell(on.PodSeen(pod=pod("small", cpus=0.1)))
+    stage.offers(of_role("r1", "dev", 2), of_role("r2", "prod", 1.8))
+
+
+def test_a_pod_fits_only_where_one_role_is_offered_enough(stage) -> None:
+    split_over_roles(stage)
+
+    large, fits = ask(stage, pod("large", cpus=3), "a"), ask(stage, pod("fits", cpus=2), "a")
+
+    assert fits.nodes == ("a",)
+    assert large.nodes == ()
+    assert large.failed["a"] == (
+        "a offered 2 of 3 cpus, because its offers are split over roles dev and prod and a pod's"
+        " task is of one role"
+    )
+    (answer,) = of(stage.bind(pod("large", cpus=3), "a"), do.AnswerBind)
+    assert answer.error == large.failed["a"]
+
+
+def test_how_offers_are_split_is_remembered_until_the_next(stage) -> None:
+    split_over_roles(stage)
+    stage.wait(6)
+    assert not stage.core.world.ledger.offers
+    assert ask(stage, pod("large", cpus=3), "a").nodes == ()
+
+    stage.offers(of_role("r3", "dev", 3.5))
+    assert ask(stage, pod("large", cpus=3), "a").nodes == ("a",)
+
+
+def test_offers_of_which_no_role_has_enough_are_not_held(stage) -> None:
+    stage.tell(on.PodSeen(pod=pod("large", cpus=3)))
+
+    actions = stage.offers(of_role("r1", "dev", 2), of_role("r2", "prod", 1.8))
+
+    assert {i for decline in of(actions, do.Decline) for i in decline.offer_ids} == {"r1", "r2"}
+
+
+def test_no_node_is_started_for_a_pod_that_no_role_has_room_for() -> None:
+    stage = demand()
+    stage.tell(on.PodSeen(pod=pod("large", cpus=3)))
+    split = [of_role("r1", "dev", 2), of_role("r2", "prod", 1.8)]
+    assert not launched(stage.offers(*split) + stage.wait(1))
+    stage.tell(on.PodSeen(pod=pod("fits", cpus=1.8)))
+
+    split = [of_role("r3", "dev", 2), of_role("r4", "prod", 1.8)]
+    assert launched(stage.offers(*split) + stage.wait(1))
+
+
+def test_a_bind_that_offers_of_no_role_are_enough_for_says_so(stage) -> None:
+    stage.bind(pod("large", cpus=3), "a")
+    stage.wait(5)
+    stage.offers(of_role("r1", "dev", 2), of_role("r2", "prod", 1.8))
+
+    (answer,) = of(stage.wait(5), do.AnswerBind)
+
+    assert "split over roles dev and prod" in answer.error
+
+
+def test_what_was_not_offered_is_not_said_to_be_held_by_anybody(stage) -> None:
+    taken = tuple(replace(each, others={"spark": Resources.of(cpus=0.5)}) for each in stage.agents)
+    state = MesosState(agents=taken, tasks=(), executors=())
+    stage.tell(on.MesosListed(state=state, asked_at=stage.now + 1))
+    stage.bind(pod("p", cpus=3), "a")
+
+    (answer,) = of(stage.wait(11), do.AnswerBind)
+    assert answer.error == "no offer of a came within 10 s (a quota, or other frameworks)"
+    assert ask(stage, pod("p", cpus=3), "a").failed == {
+        "a": "a offered 0.39 of 3 cpus, and no offer of more came (a quota, or other frameworks)"
+    }
+    assert ask(stage, pod("q", cpus=3.5), "a").failed == {
+        "a": "a offered 0.39 of 3.5 cpus, held by spark"
+    }
+
+
+def test_that_something_was_not_offered_is_believed_for_a_minute_or_until_it_is(stage) -> None:
+    stage.bind(pod("p", cpus=3), "a")
+    stage.wait(11)
+
+    def listed(after: float) -> None:
+        stage.wait(after)
+        state = MesosState(agents=stage.agents, tasks=(), executors=())
+        stage.tell(on.MesosListed(state=state, asked_at=stage.now))
+
+    listed(1)
+    assert ask(stage, pod("p", cpus=3), "a").nodes == ()
+    listed(60)
+    assert ask(stage, pod("p", cpus=3), "a").nodes == ("a",)
+    stage.bind(pod("p", cpus=3), "a")
+    stage.wait(11)
+    stage.offers(offer("o", "a", cpus=3.2))
+    assert ask(stage, pod("p", cpus=3), "a").nodes == ("a",)
 
 
 def test_filter_tells_hopeless_nodes_apart(stage) -> None:
