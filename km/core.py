@@ -12,6 +12,7 @@ from typing import Any
 
 from km import (
     binding,
+    explaining,
     kubernetes_side,
     lifecycle,
     mesos_side,
@@ -264,6 +265,7 @@ _ALARMS: dict[str, Callable[[World, str], None]] = {
     "retry": _retry,
     "revived": _nothing,
     "roll": lambda world, _: planning.roll(world),
+    "tell": lambda world, _: explaining.tell(world),
     "suppress": lambda world, _: offering.suppress(world),
 }
 

@@ -95,6 +95,7 @@ def _note_verdict(world: World, pod: Pod) -> None:
         world.unschedulable_since.pop(pod.uid, None)
     if not pod.waits:
         world.rejected.pop(pod.uid, None)
+        world.told.pop(pod.uid, None)
 
 
 def _seen_on_the_way(world: World, pod: Pod) -> None:
@@ -146,6 +147,7 @@ def pod_gone(world: World, uid: str) -> None:
     world.rejected.pop(uid, None)
     world.unschedulable_since.pop(uid, None)
     world.reverted.pop(uid, None)
+    world.told.pop(uid, None)
     _end(world, pod, "its pod is gone")
     if pod.node:
         _look_at_node(world, pod.node)

@@ -104,11 +104,13 @@ def _launch(
     ledger.run_executor(agent, info, rules.executor)
     ledger.run_task(Task(task_id, agent.id, "", rules.node_task, world.now))
     run = NodeRun(name, agent.id, executor_id(name), task_id, world.now)
-    run.version, run.why = rules.node_version, reason
+    run.version, run.why, run.is_new = rules.node_version, reason, True
     world.runs[name] = run
     world.nodeless.pop(agent.id, None)
     world.counters["nodes.started"] += 1
     world.timers.set(Alarm("node", name), world.now + rules.start_seconds)
+    # There is no Node object yet; `kubectl describe` looks for events by its name as uid as well.
+    world.tell(Node(name=name, uid=name), "NodeStarting", reason)
     world.do(
         Accept(
             reason=f"start node {name}: {reason}",
@@ -142,16 +144,23 @@ def observe(world: World, run: NodeRun) -> None:
     if node is None or agent is None or task is None:
         return
     if run.phase == STARTING and node.ready and task.state == "TASK_RUNNING":
-        world.enter(run, READY)
-        run.ready_at = world.now
-        world.last_ready = world.now
-        agent.failures = 0
-        world.counters["nodes.ready"] += 1
-        world.timers.clear(Alarm("node", run.name))
-        world.plan_soon()
+        _is_ready(world, run, node, agent)
     if run.phase == READY:
         look_idle(world, run)
     _adjust(world, run, node, agent)
+
+
+def _is_ready(world: World, run: NodeRun, node: Node, agent: Agent) -> None:
+    world.enter(run, READY)
+    run.ready_at = world.now
+    world.last_ready = world.now
+    agent.failures = 0
+    world.counters["nodes.ready"] += 1
+    world.timers.clear(Alarm("node", run.name))
+    world.plan_soon()
+    if run.is_new:
+        run.is_new = False
+        world.tell(node, "NodeReady", f"{world.now - run.started_at:.1f} s after its launch")
 
 
 def _adjust(world: World, run: NodeRun, node: Node, agent: Agent) -> None:

@@ -152,8 +152,8 @@ def plan(
     agents: list[Candidate],
     may_run: Callable[[Shape, str], bool],
     siblings: Mapping[tuple[str, str], int] | None = None,
-) -> tuple[list[Choice], int]:
-    """Agents to start nodes on, and how many pods no agent in our hands could take.
+) -> tuple[list[Choice], dict[Shape, int]]:
+    """Agents to start nodes on, and how many pods of which shape no agent in our hands could take.
 
     ``existing`` are Ready nodes, ``starting`` those on their way (which kube-scheduler can not
     have refused), ``agents`` those that could become nodes now.
@@ -181,7 +181,7 @@ def _urgency(demand: Demand) -> tuple[int, int, int]:
 
 def _open(
     planner: Planner, left: list[tuple[Shape, int]], agents: list[Candidate]
-) -> tuple[list[Choice], int]:
+) -> tuple[list[Choice], dict[Shape, int]]:
     """Open agents until all is placed: the largest first, so that few are needed.
 
     When what is left fits into one agent, the smallest such agent is taken instead.
@@ -189,7 +189,7 @@ def _open(
     choices: list[Choice] = []
     free = sorted(agents, key=lambda c: (c.room.cpus + c.room.mem // 4096, c.name), reverse=True)
     opened: list[Candidate] = []
-    unplaced = 0
+    unplaced: dict[Shape, int] = {}
     for shape, waiting in left:
         count = planner.fill(shape, waiting, opened)
         while count > 0:
@@ -203,7 +203,8 @@ def _open(
             choices.append(Choice(candidate.name, f"{pods} that need {shape.need} each wait"))
             if shape.spread:
                 count = planner.fill(shape, count, opened)
-        unplaced += count
+        if count:
+            unplaced[shape] = unplaced.get(shape, 0) + count
     return choices, unplaced
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from km import explaining
 from km.ledger import Agent
 from km.lifecycle import drain, start, start_here
 from km.nodes import Candidate, Demand, plan
@@ -37,7 +38,8 @@ def run_plan(world: World) -> None:
         agent = world.ledger.on_host(choice.name)
         if agent is not None:
             start(world, agent, choice.reason)
-    _give_back(world, unplaced)
+    explaining.note(world, unplaced)
+    _give_back(world, "no pod that waits can go there" if unplaced else "no more nodes are needed")
 
 
 def _one_role(world: World, shape: Shape, agent: Agent) -> bool:
@@ -103,7 +105,7 @@ def _siblings(world: World) -> dict[tuple[str, str], int]:
     return found
 
 
-def _give_back(world: World, unplaced: int) -> None:
+def _give_back(world: World, why: str) -> None:
     """Offers of agents that stay without a node go back."""
     offers = [
         offer_id
@@ -111,7 +113,6 @@ def _give_back(world: World, unplaced: int) -> None:
         if world.ledger.agents[agent_id].hostname not in world.runs
     ]
     if offers:
-        why = "no pod that waits can go there" if unplaced else "no more nodes are needed"
         decline(world, offers, why)
 
 

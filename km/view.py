@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from km.ledger import Agent
+from km.lifecycle import start_here
 from km.resources import NOTHING, scalar
+from km.rules import EVERY_AGENT
 from km.world import World
 
 
@@ -104,7 +106,7 @@ def _agent(world: World, agent: Agent) -> dict[str, Any]:
         "agent_id": agent.id,
         "active": agent.active,
         "phase": run.phase if run else "",
-        "why": run.why if run else "",
+        "why": _why(world, agent),
         "since": run.started_at if run else None,
         "version": run.version if run else "",
         "total": agent.total.as_dict(),
@@ -116,6 +118,18 @@ def _agent(world: World, agent: Agent) -> dict[str, Any]:
         "tasks": len(agent.tasks),
         "pods": [pod.full_name for pod in world.pods_on(agent.hostname).values()] if run else [],
     }
+
+
+def _why(world: World, agent: Agent) -> str:
+    """Why the node is in its state, or why the agent is none."""
+    run = world.run_of(agent)
+    if run is not None:
+        cordoned = world.cordoned_by_operator(run.name)
+        return run.why or ("an operator cordoned it" if cordoned else "")
+    awaited = "an offer that is large enough for a node is awaited"
+    return start_here(world, agent) or (
+        awaited if world.rules.nodes == EVERY_AGENT else "no pod needs a node here"
+    )
 
 
 def _arriving(world: World) -> list[dict[str, Any]]:

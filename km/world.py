@@ -51,7 +51,7 @@ class NodeRun:
     """A node that km runs: an executor on an agent, from its launch to its end."""
 
     __slots__ = (
-        "agent_id", "drain", "executor_id", "idle_since", "name", "phase", "ready_at",
+        "agent_id", "drain", "executor_id", "idle_since", "is_new", "name", "phase", "ready_at",
         "started_at", "task_id", "version", "why",
     )  # fmt: skip
 
@@ -64,6 +64,8 @@ class NodeRun:
         self.task_id = task_id
         self.started_at = started_at
         self.phase = STARTING
+        self.is_new = False
+        """Launched by this km, and not Ready yet."""
         self.ready_at = float("-inf")
         self.idle_since: float | None = None
         self.drain: Drain | None = None
@@ -95,6 +97,14 @@ class Bind:
         self.task_id = ""
         self.adopts = bool(pod.node)
         """The pod runs already and only lacks its task."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unplaced:
+    """Why no agent takes pods of a shape, as it was found at that time."""
+
+    reason: str
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +144,10 @@ class World:
         self.rejected: dict[str, str] = {}
         """Why a waiting pod found no node when it was last asked about."""
         self.unschedulable_since: dict[str, float] = {}
+        self.unplaced: dict[Shape, Unplaced] = {}
+        """On demand: pods that no agent in our hands could take when nodes were last chosen."""
+        self.told: dict[str, tuple[float, str]] = {}
+        """Waiting pods that were told why no node is started for them: when, and what."""
         self.heard_of: set[str] = set()
         """Pods that kube-scheduler asked about and our watch has not told of yet."""
         self.reverted: dict[str, Reverted] = {}
@@ -344,5 +358,10 @@ class World:
                     "uid": pod.uid,
                     "needs": pod.need.as_dict(),
                     "since": pod.created,
-                    "reason": self.rejected.get(pod.uid) or pod.unschedulable or "not tried yet",
+                    "reason": self._why_waits(pod),
                 }
+
+    def _why_waits(self, pod: Pod) -> str:
+        why = self.rejected.get(pod.uid) or pod.unschedulable or "not tried yet"
+        unplaced = self.unplaced.get(pod.shape)
+        return f"{why}; no node is started: {unplaced.reason}" if unplaced else why

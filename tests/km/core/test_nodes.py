@@ -30,7 +30,7 @@ def choose(demands, existing=(), starting=(), agents=(), may_run=lambda *_: True
         may_run=may_run,
         siblings=siblings,
     )
-    return [choice.name for choice in choices], unplaced
+    return [choice.name for choice in choices], sum(unplaced.values())
 
 
 def test_no_node_is_started_while_the_others_have_room() -> None:
