@@ -226,6 +226,9 @@ def agent_added(world: World, event: AgentAdded) -> None:
 def inverse_offers(world: World, event: InverseOffersReceived) -> None:
     """Agents are wanted back: drain their nodes; agree once nothing of ours is there."""
     for inverse in event.inverse_offers:
+        if not world.synced:
+            _not_yet(world, inverse, "km is still reading the state of Mesos and Kubernetes")
+            continue
         agent = world.ledger.agents.get(inverse.agent_id) or world.ledger.on_host(inverse.hostname)
         if agent is None:
             _agree(world, inverse, "nothing of ours is there")
@@ -240,13 +243,17 @@ def inverse_offers(world: World, event: InverseOffersReceived) -> None:
                 run.drain.kind = "maintenance"
             lifecycle.drain(world, run, "maintenance", "Mesos wants its agent for maintenance")
         left = len(agent.tasks)
-        world.do(
-            DeclineInverse(
-                reason=f"{agent.hostname} is being drained, {left} tasks are left",
-                inverse_offer_ids=(inverse.id,),
-                refuse_seconds=world.rules.inverse_refuse_seconds,
-            )
+        _not_yet(world, inverse, f"{agent.hostname} is being drained, {left} tasks are left")
+
+
+def _not_yet(world: World, inverse: InverseOffer, why: str) -> None:
+    world.do(
+        DeclineInverse(
+            reason=why,
+            inverse_offer_ids=(inverse.id,),
+            refuse_seconds=world.rules.inverse_refuse_seconds,
         )
+    )
 
 
 def _agree(world: World, inverse: InverseOffer, why: str) -> None:

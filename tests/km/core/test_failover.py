@@ -9,7 +9,7 @@ import pytest
 from km import actions as do
 from km import events as on
 from km.objects import CORDONED_BY_KM, Node
-from km.offers import AgentRecord, ExecutorRecord, MesosState, TaskRecord
+from km.offers import AgentRecord, ExecutorRecord, InverseOffer, MesosState, TaskRecord
 from km.resources import Resources
 from tests.km.core.stage import Stage, launched, of, offer, pod
 
@@ -221,6 +221,17 @@ def test_a_node_is_not_taken_for_empty_before_the_pods_are_known() -> None:
     actions = stage.tell(on.PodsListed(pods=(GUEST,))) + stage.wait(30)
     assert of(actions, do.EvictPod)[0].uid == "p"
     assert not of(actions, do.ShutdownExecutor)
+
+
+def test_nobody_is_told_that_an_agent_may_go_before_it_is_known_what_runs_there() -> None:
+    stage = Stage(agents=("a",))
+    stage.tell(on.Subscribed(framework_id="F"))
+    inverse = InverseOffer(id="i", agent_id="S-a", hostname="a", starts_at=0, seconds=None)
+
+    actions = stage.tell(on.InverseOffersReceived(inverse_offers=(inverse,)))
+
+    assert not of(actions, do.AcceptInverse)
+    assert of(actions, do.DeclineInverse)[0].refuse_seconds == 15
 
 
 def test_a_new_term_asks_for_every_task_by_name() -> None:
