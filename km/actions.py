@@ -197,6 +197,7 @@ class ApproveCertificate:
 
     reason: str
     name: str
+    node: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

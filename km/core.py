@@ -20,6 +20,7 @@ from km import (
     placement,
     planning,
     resizing,
+    serving,
 )
 from km import reconcile as reconciliation
 from km import view as views
@@ -28,9 +29,11 @@ from km.actions import (
     Action,
     AnswerFilter,
     AnswerPrioritize,
+    ApproveCertificate,
     BindPod,
     DeleteNode,
     DeletePod,
+    DenyCertificate,
     ListMesos,
     RevertResize,
     Revive,
@@ -199,6 +202,9 @@ def _call_failed(world: World, event: CallFailed) -> None:
         world.timers.set(Alarm("retry", key), soon)
     elif isinstance(action, UpdateNode):
         _node_not_updated(world, action)
+    elif isinstance(action, (ApproveCertificate, DenyCertificate)):
+        world.retries[f"certificate {action.name}"] = action
+        world.timers.set(Alarm("retry", f"certificate {action.name}"), soon)
 
 
 def _node_not_updated(world: World, action: UpdateNode) -> None:
@@ -210,12 +216,16 @@ def _node_not_updated(world: World, action: UpdateNode) -> None:
 
 
 def _retry(world: World, key: str) -> None:
-    """Make a failed deletion or resize again, if it is still meant."""
+    """Make a failed deletion, resize or judgement again, if it is still meant."""
     action = world.retries.pop(key, None)
     if isinstance(action, DeletePod) and action.uid in world.pods:
         world.do(action)
     elif isinstance(action, RevertResize):
         resizing.revert_again(world, action)
+    elif isinstance(action, DenyCertificate) or (
+        isinstance(action, ApproveCertificate) and action.node in world.runs
+    ):
+        world.do(action)
 
 
 # Alarms -------------------------------------------------------------------------------------------
@@ -245,6 +255,7 @@ _ALARMS: dict[str, Callable[[World, str], None]] = {
     "adjusted": _observe,
     "backoff": _backed_off,
     "bind": binding.expire,
+    "certificate": serving.time_is_up,
     "clear": lifecycle.clear_again,
     "compare": lambda world, _: reconciliation.compare(world),
     "confirm": binding.confirm,
@@ -288,7 +299,7 @@ _HANDLERS: dict[type, Callable[[World, Any], None]] = {
     NodesListed: kubernetes_side.nodes_listed,
     NodeSeen: lambda world, event: kubernetes_side.node_seen(world, event.node),
     NodeGone: lambda world, event: kubernetes_side.node_gone(world, event.name),
-    CertificateRequested: kubernetes_side.certificate,
+    CertificateRequested: serving.certificate,
     FilterRequested: _filter,
     PrioritizeRequested: _prioritize,
     BindRequested: binding.request,

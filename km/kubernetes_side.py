@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from km import binding, lifecycle, reconcile, resizing
-from km.actions import ApproveCertificate, DenyCertificate
-from km.events import CertificateRequested, NodesListed, PodsListed
+from km import binding, lifecycle, reconcile, resizing, serving
+from km.events import NodesListed, PodsListed
 from km.mesos_side import became_synced
 from km.objects import Node
 from km.pods import Pod
@@ -204,6 +203,7 @@ def node_seen(world: World, node: Node) -> None:
             world.want_offers(f"{node.name} takes pods again")
         if run.phase == STARTING and not node.ready:
             run.why = "its kubelet has registered and is not ready yet"
+    serving.look_again(world, node.name)
 
 
 def node_gone(world: World, name: str) -> None:
@@ -214,26 +214,3 @@ def node_gone(world: World, name: str) -> None:
     run = world.runs.get(name)
     if run is not None and run.phase in (READY, DRAINING):
         lifecycle.stop(world, run, f"the Node object {name} was deleted")
-
-
-# Certificates -------------------------------------------------------------------------------------
-
-SERVING_USAGES = frozenset({"digital signature", "key encipherment", "server auth"})
-
-
-def certificate(world: World, event: CertificateRequested) -> None:
-    """Approve kubelets' serving certificates of nodes that run here, and no others'."""
-    name = event.username.removeprefix("system:node:")
-    run = world.runs.get(name)
-    problem = ""
-    if run is None or event.username == name:
-        problem = f"{event.username} is no node that km runs"
-    elif set(event.usages) - SERVING_USAGES or "server auth" not in event.usages:
-        problem = f"usages {', '.join(event.usages)} are not those of a server"
-    elif any(hostname != name for hostname in event.hostnames):
-        problem = f"host names {', '.join(event.hostnames)} are not {name}"
-    if problem:
-        if world.synced:
-            world.do(DenyCertificate(reason=problem, name=event.name))
-    else:
-        world.do(ApproveCertificate(reason=f"km runs {name}", name=event.name))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from km import binding, lifecycle, offering, reconcile
+from km import binding, lifecycle, offering, reconcile, serving
 from km.actions import AcceptInverse, Acknowledge, DeclineInverse, Reconcile
 from km.events import (
     AgentAdded,
@@ -89,6 +89,7 @@ def became_synced(world: World) -> None:
         lifecycle.observe(world, run)
     reconcile.begin(world)
     reconcile.compare(world)
+    serving.look_again(world)
     world.timers.set(Alarm("roll"), world.now + world.rules.settle_seconds)
     if world.waiting:
         world.want_offers("pods wait")

@@ -33,6 +33,9 @@ class Taint:
     value: str = ""
 
 
+IP_ADDRESSES = ("InternalIP", "ExternalIP")
+"""Kinds of a Node's addresses that a certificate has as IP addresses."""
+
 AGENT_UNREACHABLE = Taint(PREFIX + "agent-unreachable", "NoSchedule")
 """Put on a node at once when Mesos loses sight of its agent."""
 
@@ -100,6 +103,8 @@ class Node:
     """Only km's own (``k8s.mesosphere.io/…``)."""
 
     provider_id: str = ""
+    addresses: tuple[str, ...] = ()
+    """IP addresses that its kubelet reports."""
 
     @property
     def cordoned_by_operator(self) -> bool:
@@ -115,7 +120,8 @@ def taint_from_kubernetes(taint: Mapping[str, Any]) -> Taint:
 def node_from_kubernetes(node: Mapping[str, Any]) -> Node:
     """A Node object's JSON as plain data."""
     metadata, spec = node.get("metadata", {}), node.get("spec") or {}
-    conditions = (node.get("status") or {}).get("conditions") or ()
+    status = node.get("status") or {}
+    conditions = status.get("conditions") or ()
     return Node(
         name=str(metadata.get("name", "")),
         uid=str(metadata.get("uid", "")),
@@ -129,6 +135,11 @@ def node_from_kubernetes(node: Mapping[str, Any]) -> Node:
             if key.startswith(PREFIX)
         },
         provider_id=str(spec.get("providerID") or ""),
+        addresses=tuple(
+            str(address.get("address", ""))
+            for address in status.get("addresses") or ()
+            if address.get("type") in IP_ADDRESSES
+        ),
     )
 
 

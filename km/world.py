@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from km.actions import Action, RecordEvent, RevertResize
+from km.events import CertificateRequested
 from km.ledger import Agent, Ledger
 from km.objects import Node, labels_of_agent
 from km.pods import Limits, Pod, Shape
@@ -152,6 +153,8 @@ class World:
         """Pods that kube-scheduler asked about and our watch has not told of yet."""
         self.reverted: dict[str, Reverted] = {}
         """Pods whose resize was put back, and is not yet as it was or could not be put back."""
+        self.requests: dict[str, CertificateRequested] = {}
+        """Kubelets' requests for certificates that are not judged yet, by name."""
         # Ours
         self.runs: dict[str, NodeRun] = {}
         """By node name (the agent's hostname)."""

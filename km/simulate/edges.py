@@ -412,6 +412,7 @@ def _changed(node: Node, action: do.UpdateNode) -> Node:
         labels=_merged(node.labels, action.labels),
         annotations=_merged(node.annotations, action.annotations),
         provider_id=node.provider_id,
+        addresses=node.addresses,
     )
 
 

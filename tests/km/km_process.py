@@ -18,6 +18,7 @@ from tests.control_plane import ControlPlane, program
 from tests.mesos_cluster import MesosCluster, free_port, wait_until
 
 ROOT = Path(__file__).parents[2]
+NODE_ADDRESS = "10.0.0.21"
 EXECUTOR = f"exec {sys.executable} {ROOT}/tests/km/executor.py"
 
 
@@ -146,6 +147,7 @@ class Stage:
                 {
                     "capacity": capacity,
                     "allocatable": capacity,
+                    "addresses": [{"type": "InternalIP", "address": NODE_ADDRESS}],
                     "conditions": [{"type": "Ready", "status": "True", "reason": "test"}],
                 },
             )

@@ -7,6 +7,7 @@ stays; the API server may go away; a pod does not outgrow its task.
 from __future__ import annotations
 
 import base64
+import ipaddress
 import json
 import re
 import signal
@@ -21,7 +22,7 @@ from km.cluster.certificates import SIGNER
 from km.objects import CORDONED_BY_KM
 from tests.control_plane import program
 from tests.km.cluster.test_certificates import pem
-from tests.km.km_process import Km, Stage
+from tests.km.km_process import NODE_ADDRESS, Km, Stage
 from tests.km.test_scheduler_on_real_mesos import framework_id, one_agent, tasks
 from tests.mesos_cluster import ask, wait_until
 
@@ -63,8 +64,10 @@ def verdict(stage: Stage, name: str) -> tuple[str, str, str] | None:
 def test_serving_certificates_are_only_for_nodes_that_km_launched(stage: Stage) -> None:
     stage.kube.kubectl("delete", "csr", "--all")
     km = one_agent(stage)
-    mine = pem("system:node:agent-1", names=pem_names("agent-1"))
+    mine = pem("system:node:agent-1", names=pem_names("agent-1", NODE_ADDRESS))
     request_certificate(stage, "mine", "agent-1", mine)
+    api = pem("system:node:agent-1", names=pem_names("agent-1", "10.10.10.1"))
+    request_certificate(stage, "other-address", "agent-1", api)
     request_certificate(stage, "other-name", "agent-1", pem(names=pem_names("agent-2")))
     stranger = pem("system:node:stranger", names=pem_names("stranger"))
     request_certificate(stage, "stranger", "stranger", stranger)
@@ -72,7 +75,7 @@ def test_serving_certificates_are_only_for_nodes_that_km_launched(stage: Stage) 
     client = "kubernetes.io/kube-apiserver-client-kubelet"
     usages = ["digital signature", "client auth"]
     request_certificate(stage, "client", "agent-1", pem(names=()), signerName=client, usages=usages)
-    names = ("mine", "other-name", "stranger", "not-its-own")
+    names = ("mine", "other-name", "stranger", "not-its-own", "other-address")
     km.wait(lambda: all(verdict(stage, name) for name in names))
 
     assert verdict(stage, "mine") == ("Approved", "KmApproved", "km runs agent-1")
@@ -80,14 +83,16 @@ def test_serving_certificates_are_only_for_nodes_that_km_launched(stage: Stage) 
     assert {found[:2] for found in words.values() if found} == {("Denied", "KmDenied")}
     assert "host names agent-2 are not agent-1" in str(words["other-name"])
     assert "system:node:stranger is no node that km runs" in str(words["stranger"])
+    assert "addresses 10.10.10.1 are not those of node agent-1" in str(words["other-address"])
     assert "comes from 'system:node:stranger'" in str(words["not-its-own"])
     assert verdict(stage, "client") is None, "other signers' requests are none of km's business"
 
 
-def pem_names(host: str) -> tuple[Any, ...]:
+def pem_names(host: str, *addresses: str) -> tuple[Any, ...]:
     from cryptography import x509  # noqa: PLC0415
 
-    return (x509.DNSName(host),)
+    ips = (x509.IPAddress(ipaddress.ip_address(address)) for address in addresses)
+    return (x509.DNSName(host), *ips)
 
 
 # Drains -------------------------------------------------------------------------------------------

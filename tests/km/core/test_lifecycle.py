@@ -349,26 +349,3 @@ def test_maintenance_that_is_called_off_makes_the_agent_a_node_again(stage) -> N
     actions = stage.offers(offer("free", "a")) + stage.wait(1)
     assert launched(actions)[0].startswith("node.a.")
     assert not of(stage.wait(100), do.Revive)
-
-
-# Certificates
-
-
-@pytest.mark.parametrize(
-    ("username", "hostnames", "usages", "kind"),
-    [
-        ("system:node:a", ("a",), ("server auth", "digital signature"), do.ApproveCertificate),
-        ("system:node:zz", ("zz",), ("server auth",), do.DenyCertificate),
-        ("a", ("a",), ("server auth",), do.DenyCertificate),
-        ("system:node:a", ("kubernetes",), ("server auth",), do.DenyCertificate),
-        ("system:node:a", ("a",), ("client auth",), do.DenyCertificate),
-    ],
-)
-def test_serving_certificates_are_for_our_own_nodes_only(
-    stage, username, hostnames, usages, kind
-) -> None:
-    event = on.CertificateRequested(
-        name="csr", username=username, hostnames=hostnames, addresses=(), usages=usages
-    )
-
-    assert [type(action) for action in stage.tell(event)] == [kind]
