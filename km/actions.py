@@ -185,10 +185,11 @@ class UpdateNode:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeleteNode:
-    """DELETE a Node object."""
+    """DELETE a Node object, with its uid as precondition."""
 
     reason: str
     node: str
+    uid: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

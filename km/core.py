@@ -239,10 +239,7 @@ def _nothing(world: World, subject: Any) -> None:
 def _backed_off(world: World, agent_id: str) -> None:
     agent = world.ledger.agents.get(agent_id)
     if agent is not None:
-        world.note_nodeless(agent)
-        if world.waiting and not agent.held:
-            world.want_offers(f"{agent.hostname} may be tried again")
-        world.plan_soon()
+        lifecycle.startable(world, agent, f"{agent.hostname} may be tried again")
 
 
 def _observe(world: World, name: str) -> None:

@@ -214,3 +214,6 @@ def node_gone(world: World, name: str) -> None:
     run = world.runs.get(name)
     if run is not None and run.phase in (READY, DRAINING):
         lifecycle.stop(world, run, f"the Node object {name} was deleted")
+    agent = world.ledger.on_host(name)
+    if run is None and agent is not None:
+        lifecycle.startable(world, agent, f"{name} may be a node again")

@@ -21,10 +21,6 @@ from km.rules import EVERY_AGENT, ON_DEMAND
 from km.timers import Alarm
 from km.world import DRAINING, READY, STARTING, STOPPING, UNREACHABLE, Drain, NodeRun, World
 
-OURS = "mesos://"
-"""How the providerID of nodes begins that km started."""
-
-
 IDLE_FOR_WAITING = 60.0
 """An idle node stays at least so long while a pod waits that would fit on it."""
 
@@ -46,9 +42,19 @@ def start_here(world: World, agent: Agent) -> str:
     other = world.runs.get(agent.hostname)
     if other is not None:
         return f"{agent.hostname} is a node already"
+    if world.leftover(agent.hostname):
+        return f"the Node {agent.hostname} of the executor before is being deleted"
     if runs_unseen(world, agent):
         return f"{agent.hostname} runs a node that km has yet to look at"
     return ""
+
+
+def startable(world: World, agent: Agent, why: str) -> None:
+    """What kept a node from being started on this agent may have passed."""
+    world.note_nodeless(agent)
+    if world.waiting and not agent.held:
+        world.want_offers(why)
+    world.plan_soon()
 
 
 def runs_unseen(world: World, agent: Agent) -> bool:
@@ -391,8 +397,9 @@ def clear_node(world: World, name: str, why: str) -> None:
     for pod in list(world.pods_on(name).values()):
         if not pod.mirror:
             delete_pod(world, pod, f"node {name} ended: {why}", 0)
-    if name in world.nodes:
-        world.do(DeleteNode(reason=why, node=name))
+    node = world.nodes.get(name)
+    if node is not None:
+        world.do(DeleteNode(reason=why, node=name, uid=node.uid))
         world.timers.set(Alarm("clear", name), world.now + world.rules.retry_seconds)
 
 
@@ -401,7 +408,7 @@ def clear_again(world: World, name: str) -> None:
     if name in world.runs:
         return
     node = world.nodes.get(name)
-    if node is not None and node.provider_id.startswith(OURS):
+    if node is not None and node.ours:
         clear_node(world, name, "its executor ended")
 
 

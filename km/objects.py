@@ -107,6 +107,11 @@ class Node:
     """IP addresses that its kubelet reports."""
 
     @property
+    def ours(self) -> bool:
+        """Whether an executor of km registered it."""
+        return self.provider_id.startswith("mesos://")
+
+    @property
     def cordoned_by_operator(self) -> bool:
         return self.unschedulable and CORDONED_BY_KM not in self.annotations
 

@@ -25,7 +25,7 @@ from km.binding import kill, promise, task_runs
 from km.events import MesosListed
 from km.launches import parse_task_id
 from km.ledger import Agent, Task
-from km.lifecycle import OURS, clear_node, observe, unreachable
+from km.lifecycle import clear_node, observe, unreachable
 from km.offers import ExecutorRecord, MesosState, TaskRecord, TaskStatus
 from km.pods import Pod
 from km.timers import Alarm
@@ -274,7 +274,7 @@ def _compare_executor(world: World, agent: Agent) -> None:
 def compare_node(world: World, name: str) -> None:
     """A Node object that says it is ours and has no executor."""
     node = world.nodes[name]
-    if not node.provider_id.startswith(OURS) or name in world.runs:
+    if not node.ours or name in world.runs:
         return
     agent_id = node.provider_id.rpartition("/")[2]
     if agent_id in world.recovering or Alarm("clear", name) in world.timers:

@@ -299,6 +299,7 @@ class World:
             and agent.id not in self.maintenance
             and self.now >= agent.not_before
             and agent.hostname not in self.runs
+            and not self.leftover(agent.hostname)
         )
         if not ready:
             self.nodeless.pop(agent.id, None)
@@ -308,6 +309,14 @@ class World:
                 self.fresh[agent.id] = None
             else:
                 self.want_offers(f"{agent.hostname} is not a node yet")
+
+    def leftover(self, name: str) -> bool:
+        """Whether the Node of an executor that ended is still there.
+
+        The next executor's kubelet would go on with that object, and lose it.
+        """
+        node = self.nodes.get(name)
+        return node is not None and node.ours and name not in self.runs
 
     def forget_agent(self, agent: Agent) -> None:
         """An agent is gone, with nothing of ours on it."""

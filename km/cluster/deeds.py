@@ -122,10 +122,19 @@ class Deeds:
                 return
 
     async def _delete_node(self, action: actions.DeleteNode) -> None:
+        options = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            # A call that took long must not delete what the next executor has registered.
+            "preconditions": {"uid": action.uid},
+        }
         try:
-            await self._cluster.delete(NODES.format(name=action.node))
+            await self._cluster.delete(NODES.format(name=action.node), options)
         except NotFoundError:
             return
+        except ConflictError as error:
+            if "uid" not in error.message.lower():
+                raise
 
     async def _approve(self, action: actions.ApproveCertificate) -> None:
         await self._judge(action.name, "Approved", "KmApproved", action.reason)

@@ -390,7 +390,9 @@ class Km(Framework, Extender):
         self.clock.after(0.002, self._node_changed, node)
 
     def _do_DeleteNode(self, action: do.DeleteNode) -> None:  # noqa: N802
-        self.cluster.delete_node(action.node)
+        known = self.cluster.nodes.get(action.node)
+        if known is not None and known.node.uid == action.uid:
+            self.cluster.delete_node(action.node)
         self.clock.after(0.002, self._node_gone, action.node)
 
     def _node_gone(self, name: str) -> None:

@@ -254,8 +254,11 @@ async def test_a_node_is_cordoned_tainted_labelled_and_deleted(cluster: Cluster)
     assert not node["spec"].get("unschedulable")
     assert "a" not in node["metadata"].get("labels", {})
 
-    await deeds.do(actions.DeleteNode(reason="test", node="n1"))
-    await deeds.do(actions.DeleteNode(reason="test", node="n1"))  # gone already: as wanted
+    await deeds.do(actions.DeleteNode(reason="test", node="n1", uid="another"))
+    uid = (await cluster.get("/api/v1/nodes/n1"))["metadata"]["uid"]
+    delete = actions.DeleteNode(reason="test", node="n1", uid=uid)
+    await deeds.do(delete)
+    await deeds.do(delete)  # gone already: as wanted
     with pytest.raises(NotFoundError):
         await deeds.do(update(unschedulable=True))
 

@@ -135,6 +135,7 @@ def test_an_offer_from_before_an_executor_ended_says_nothing_about_the_next(stag
     stage.tell(on.PodSeen(pod=pod("waits")))
     stage.offers(offer("o", "a", executor_ids=[{"value": "km-a"}]))
     stage.tell(on.ExecutorExited(agent_id="S-a", executor_id="km-a", status=9))
+    stage.tell(on.NodeGone(name="a"))
 
     assert launched(stage.wait(3))[0].startswith("node.a.")
 

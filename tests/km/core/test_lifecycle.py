@@ -15,7 +15,7 @@ from km.objects import AGENT_UNREACHABLE, CORDONED_BY_KM, VERSION_LABEL
 from km.offers import InverseOffer, MesosState, TaskRecord
 from km.pods import Shape
 from km.resources import Resources
-from km.rules import EVERY_AGENT, Rules
+from km.rules import EVERY_AGENT, ON_DEMAND, Rules
 from tests.km.core.stage import Stage, demand, launched, of, offer, pod
 
 # Nodes
@@ -299,6 +299,24 @@ def test_a_dead_executor_costs_its_node_and_its_pods_at_once(stage, event) -> No
 
     assert of(actions, do.DeleteNode)[0].node == "a"
     assert of(actions, do.DeletePod)[0].uid == "p"
+
+
+@pytest.mark.parametrize("nodes", [ON_DEMAND, EVERY_AGENT])
+def test_no_node_is_started_while_the_one_before_is_being_deleted(nodes) -> None:
+    """The new kubelet would go on with the old Node, which then goes."""
+    stage = Stage(Rules(nodes=nodes, start_backoff=0.1), agents=("a",))
+    stage.sync()
+    stage.tell(on.PodSeen(pod=pod("p")))
+    node = launched(stage.offers(offer("1", "a")) + stage.wait(1))[0]
+    stage.task(node)
+    stage.ready("a", uid="first")
+    (delete,) = of(stage.task(node, "TASK_FAILED"), do.DeleteNode)
+    assert delete.uid == "first"
+    assert not launched(stage.wait(1) + stage.offers(offer("2", "a")) + stage.wait(3))
+
+    actions = stage.tell(on.NodeGone(name="a")) + stage.wait(1)
+    assert of(actions, do.Revive)
+    assert launched(stage.offers(offer("3", "a")) + stage.wait(1))[0].startswith("node.a.")
 
 
 def test_a_node_that_keeps_failing_is_tried_less_and_less_often() -> None:
