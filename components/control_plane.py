@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import pulumi
 from pulumi_command import remote
@@ -22,6 +22,32 @@ from components.recipe import RECIPES, run_recipe
 KM_PORT = 10251
 LOCAL_API = f"https://127.0.0.1:{API_PORT}"
 """Each host's programs ask their own API server: it is the one whose loss they share."""
+
+
+class Share(Protocol):
+    """Processors and memory."""
+
+    @property
+    def cpus(self) -> float: ...
+    @property
+    def memory_mb(self) -> int: ...
+
+
+class KubernetesSettings(Protocol):
+    """What km is told by the stack's settings."""
+
+    @property
+    def nodes(self) -> str: ...
+    @property
+    def roles(self) -> Sequence[str]: ...
+    @property
+    def idle_timeout(self) -> str: ...
+    @property
+    def offer_hold(self) -> str: ...
+    @property
+    def default_requests(self) -> Share: ...
+    @property
+    def node_overhead(self) -> Share: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +65,9 @@ class ControlPlaneArgs:
     dns_service_ip: str
     domain: str
 
+    kubernetes: KubernetesSettings
+    """How Kubernetes uses Mesos."""
+
     node_version: pulumi.Input[str]
     """When it changes, nodes are drained and started anew, one by one."""
 
@@ -47,12 +76,6 @@ class ControlPlaneArgs:
 
     api_address: pulumi.Input[str] | None = None
     """What operators use, if something stands in front of the API servers."""
-
-    nodes: str = "on-demand"
-    """When an agent becomes a node: ``on-demand`` or ``every-agent``."""
-
-    roles: Sequence[str] = ("*",)
-    """The Mesos roles that km registers with."""
 
     agent_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Labels of the agents' nodes, by host name."""
@@ -198,14 +221,20 @@ class ControlPlane(pulumi.ComponentResource):
         }
 
     def _km_values(self, host: Host) -> dict[str, pulumi.Input[str]]:
-        args, pki = self._args, self._args.pki
+        args, pki, told = self._args, self._args.pki, self._args.kubernetes
         return {
             "KM_VERSION": args.versions["km"],
             "KUBERNETES_VERSION": args.versions["kubernetes"],
             "KM_MESOS_MASTER": args.mesos_master,
-            "KM_NODES": args.nodes,
+            "KM_NODES": told.nodes,
             "KM_NODE_VERSION": args.node_version,
-            "KM_ROLES": ",".join(args.roles),
+            "KM_ROLES": ",".join(told.roles),
+            "KM_IDLE_TIMEOUT": told.idle_timeout,
+            "KM_OFFER_HOLD": told.offer_hold,
+            "KM_DEFAULT_CPUS": str(told.default_requests.cpus),
+            "KM_DEFAULT_MEMORY_MB": str(told.default_requests.memory_mb),
+            "KM_OVERHEAD_CPUS": str(told.node_overhead.cpus),
+            "KM_OVERHEAD_MEMORY_MB": str(told.node_overhead.memory_mb),
             "KM_AGENT_LABELS": json.dumps(args.agent_labels, indent=1, sort_keys=True),
             "KM_CLUSTER_DNS": args.dns_service_ip,
             "KM_CLUSTER_DOMAIN": args.domain,

@@ -17,9 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from stacks.aws_settings import AwsHostsSettings
 from stacks.checks import contradictions, lab_network, unknown_agents
 from stacks.fields import Address, Attributes, Domain, Image, Interval, Network, Odd
+from stacks.kubernetes_settings import Kubernetes
 from stacks.metal_settings import MetalHostsSettings
 from stacks.problems import Problem, from_pydantic, report
-from stacks.sharing_settings import FrameworkSettings, RoleNames, RoleSettings
+from stacks.sharing_settings import FrameworkSettings, RoleSettings
 from stacks.table import settings_table
 
 LAB_POOL = IPv4Network("10.90.0.0/16")
@@ -134,16 +135,6 @@ class Dns(Settings):
 
     replicas: int = Field(default=1, ge=1, le=100)
     """How many pods answer."""
-
-
-class Kubernetes(Settings):
-    """How Kubernetes uses Mesos."""
-
-    nodes: Literal["on-demand", "every-agent"] = "on-demand"
-    """Start a node when pods need one, or one on every agent at once."""
-
-    roles: RoleNames = ("*",)
-    """The Mesos roles whose offers pods use."""
 
 
 class Mesos(Settings):

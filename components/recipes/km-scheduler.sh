@@ -3,7 +3,8 @@
 #
 # Reads: KM_VERSION KUBERNETES_VERSION KM_MESOS_MASTER KM_NODES KM_NODE_VERSION KM_ROLES
 #        KM_CLUSTER_DNS KM_CLUSTER_DOMAIN KM_ADDRESS KM_KUBECONFIG KM_SCHEDULER_KUBECONFIG
-#        KM_AGENT_LABELS (JSON: agent, label, value)
+#        KM_AGENT_LABELS (JSON: agent, label, value) KM_IDLE_TIMEOUT KM_OFFER_HOLD
+#        KM_DEFAULT_CPUS KM_DEFAULT_MEMORY_MB KM_OVERHEAD_CPUS KM_OVERHEAD_MEMORY_MB
 
 CLOUD_CONFIG=$ETC/kubernetes/mesos-cloud.conf
 AGENT_LABELS_FILE=$ETC/kubernetes/agent-labels.json
@@ -35,6 +36,10 @@ ExecStart=$BIN/km scheduler --mesos-master=$KM_MESOS_MASTER --cloud-config=$CLOU
   --kube-scheduler-kubeconfig=$SCHEDULER_KUBECONFIG_FILE \\
   --cluster-dns=$KM_CLUSTER_DNS --cluster-domain=$KM_CLUSTER_DOMAIN \\
   --nodes=$KM_NODES --node-version=\${KM_NODE_VERSION} --agent-labels=$AGENT_LABELS_FILE \\
+  --idle-timeout=$KM_IDLE_TIMEOUT --offer-hold=$KM_OFFER_HOLD \\
+  --default-container-cpu-limit=$KM_DEFAULT_CPUS \\
+  --default-container-mem-limit=$KM_DEFAULT_MEMORY_MB \\
+  --executor-cpus=$KM_OVERHEAD_CPUS --executor-mem=$KM_OVERHEAD_MEMORY_MB \\
   --address=0.0.0.0 --port=10251 --advertised-address=$KM_ADDRESS --runtime-dir=/run/km \\
   --framework-name=Kubernetes --framework-roles=$KM_ROLES --failover-timeout=604800
 Restart=always

@@ -13,6 +13,7 @@ from components.control_plane import ControlPlane, ControlPlaneArgs, etcd_member
 from components.hosts import Hosts
 from components.pki import Pki, PkiArgs
 from components.recipe import RECIPES
+from stacks.kubernetes_settings import DefaultRequests, Kubernetes, NodeOverhead
 from tests.components.machines import VERSIONS, host, hosts, variables
 
 
@@ -31,6 +32,7 @@ def control_plane(control=1, **more):
                 "service_network": "10.10.10.0/24",
                 "dns_service_ip": "10.10.10.10",
                 "domain": "cluster.local",
+                "kubernetes": Kubernetes(),
                 "node_version": "v1",
                 **more,
             }
@@ -99,7 +101,7 @@ def test_controllers_elect_a_leader_where_there_are_several(recorder, run, contr
 
 
 def test_km_is_told_what_the_guide_tells_it(recorder, run):
-    run(lambda: control_plane(nodes="every-agent").kubeconfig)
+    run(lambda: control_plane(kubernetes=Kubernetes(nodes="every-agent")).kubeconfig)
 
     values = given(recorder, "km-scheduler-control-1")
     server = json.loads(values["KM_KUBECONFIG"])["clusters"][0]["cluster"]["server"]
@@ -108,6 +110,30 @@ def test_km_is_told_what_the_guide_tells_it(recorder, run):
     assert values["KM_CLUSTER_DOMAIN"] == "cluster.local"
     assert values["KM_NODES"] == "every-agent"
     assert server == "https://127.0.0.1:6443"
+
+
+TUNED = Kubernetes(
+    idle_timeout="1m30s",
+    offer_hold="2s",
+    default_requests=DefaultRequests(cpus=0.05, memory_mb=64),
+    node_overhead=NodeOverhead(cpus=0.25, memory_mb=256),
+)
+
+
+@pytest.mark.parametrize(
+    ("kubernetes", "told"),
+    [
+        (Kubernetes(), ("5m", "5s", "0.01", "32", "0.1", "192")),
+        (TUNED, ("1m30s", "2s", "0.05", "64", "0.25", "256")),
+    ],
+)
+def test_km_is_told_when_nodes_leave_and_what_is_counted(recorder, run, kubernetes, told):
+    run(lambda: control_plane(kubernetes=kubernetes).kubeconfig)
+
+    values = given(recorder, "km-scheduler-control-1")
+    names = ("IDLE_TIMEOUT", "OFFER_HOLD", "DEFAULT_CPUS", "DEFAULT_MEMORY_MB", "OVERHEAD_CPUS",
+             "OVERHEAD_MEMORY_MB")  # fmt: skip
+    assert tuple(values[f"KM_{name}"] for name in names) == told
 
 
 def test_km_is_told_the_labels_of_each_agents_node(recorder, run):

@@ -11,6 +11,7 @@ from km import events as on
 from km.objects import CORDONED_BY_KM, Node
 from km.offers import AgentRecord, ExecutorRecord, InverseOffer, MesosState, TaskRecord
 from km.resources import Resources
+from km.rules import EVERY_AGENT, Rules
 from tests.km.core.stage import Stage, launched, of, offer, pod
 
 # Failover and truth
@@ -46,6 +47,17 @@ def test_after_a_restart_everything_goes_on() -> None:
     assert not of(actions, (do.KillTask, do.DeletePod, do.DeleteNode, do.ShutdownExecutor))
     assert stage.core.world.runs["a"].phase == "ready"
     assert stage.core.world.ledger.agents["S-a"].free == Resources.of(cpus=2.89, mem=3707)
+
+
+def test_other_defaults_than_before_are_no_resize_of_the_pods_that_run() -> None:
+    more = Resources.of(cpus=2, mem=500)
+    stage = Stage(Rules(nodes=EVERY_AGENT, default_request=more), agents=("a",))
+    mine = replace(pod("p", cpus=2, mem=500), node="a", phase="Running")
+
+    actions = stage.sync((mine,), (NODE,), **running()) + stage.wait(60)
+
+    assert not of(actions, (do.RecordEvent, do.RevertResize, do.KillTask, do.EvictPod))
+    assert stage.core.world.counters["resizes.refused"] == 0
 
 
 def test_a_task_whose_pod_is_gone_is_killed_after_a_restart() -> None:
