@@ -85,6 +85,7 @@ agents = MesosAgents(
         hosts=hosts.agents,
         zookeeper_url=masters.found_at,
         versions=versions,
+        ports=settings.mesos.agent_ports,
         prepared=runtime.ready,
         control=hosts.control[0],
         control_plane=control_plane.api_server,

@@ -31,6 +31,9 @@ class MesosAgentsArgs:
     zookeeper_url: pulumi.Input[str]
     versions: Versions
 
+    ports: Sequence[str]
+    """Ports to offer: ``31000-32000`` or ``443``."""
+
     prepared: Mapping[str, pulumi.Resource]
     """What has to be on a host before its agent may offer it, by host name."""
 
@@ -92,6 +95,7 @@ class MesosAgents(pulumi.ComponentResource):
                 "MESOS_RESERVED_MB": str(sum(RESERVED_MB[role] for role in host.roles)),
                 # Not read: with another one the recipe runs again.
                 **({"MESOS_MACHINE": host.kind} if host.kind else {}),
+                "MESOS_PORTS": ports_text(args.ports),
             },
             pulumi.ResourceOptions(
                 parent=self, depends_on=[args.prepared[host.name], *joined, *before]
@@ -124,6 +128,11 @@ class MesosAgents(pulumi.ComponentResource):
 def attributes_text(attributes: Mapping[str, str]) -> str:
     """Write attributes the way Mesos reads them, in a stable order."""
     return ";".join(f"{name}:{attributes[name]}" for name in sorted(attributes))
+
+
+def ports_text(ports: Sequence[str]) -> str:
+    """Write ports the way Mesos reads them: ranges alone, one port is a range as well."""
+    return ",".join(text if "-" in text else f"{text}-{text}" for text in ports)
 
 
 def size_text(size: float | None) -> str:

@@ -7,7 +7,6 @@ from km.events import NodesListed, PodsListed
 from km.mesos_side import became_synced
 from km.objects import Node
 from km.pods import Pod
-from km.resources import Resources
 from km.timers import Alarm
 from km.world import DRAINING, READY, STARTING, World
 

@@ -19,6 +19,7 @@ from stacks.checks import contradictions, lab_network, unknown_agents
 from stacks.fields import Address, Attributes, Domain, Image, Interval, Network, Odd
 from stacks.kubernetes_settings import Kubernetes
 from stacks.metal_settings import MetalHostsSettings
+from stacks.ports import AgentPorts
 from stacks.problems import Problem, from_pydantic, report
 from stacks.sharing_settings import FrameworkSettings, RoleSettings
 from stacks.table import settings_table
@@ -142,6 +143,9 @@ class Mesos(Settings):
 
     allocation_interval: Interval = "200ms"
     """How often the masters hand out what has become free."""
+
+    agent_ports: AgentPorts = ("31000-32000",)
+    """Ports that agents offer, for pods with `hostPort` and for others' tasks; may only grow."""
 
     roles: tuple[RoleSettings, ...] = ()
     """What each role gets; a role that leaves the list is as if it had never been in it."""

@@ -120,7 +120,7 @@ class Quantities(Strict):
     """Disk, in GiB."""
 
     gpus: Amount | None = None
-    """Graphics processors."""
+    """Graphics processors; of use only with agents from elsewhere, ours offer none."""
 
     @property
     def in_mesos(self) -> dict[str, float]:

@@ -3,7 +3,7 @@
 #
 # Reads: MESOS_VERSION MESOS_ZOOKEEPER MESOS_NAME MESOS_ADDRESS MESOS_ATTRIBUTES (k:v;k:v)
 #        MESOS_DOMAIN (JSON, or nothing) MESOS_CPUS MESOS_MEMORY_MB MESOS_DISK_GB (empty: what the machine has)
-#        MESOS_RESERVED_MB (not offered)
+#        MESOS_RESERVED_MB (not offered) MESOS_PORTS (low-high,low-high, or nothing)
 
 RESERVED_GB=5 # for the system and its logs
 
@@ -12,7 +12,7 @@ resources() {
   [[ $cpus ]] || cpus=$(nproc)
   [[ $memory ]] || memory=$(($(awk '/^MemTotal:/ { print $2 }' /proc/meminfo) / 1024))
   [[ $disk ]] || disk=$(($(stat --file-system --format '%b * %S / 1073741824' "$DATA")))
-  echo "cpus:$cpus;mem:$((memory - MESOS_RESERVED_MB));disk:$(((disk - RESERVED_GB) * 1024));ports:[31000-32000]"
+  echo "cpus:$cpus;mem:$((memory - MESOS_RESERVED_MB));disk:$(((disk - RESERVED_GB) * 1024));ports:[$MESOS_PORTS]"
 }
 
 # Mesos 1.11 knows cgroup v1 only; on v2 the minion limits what runs in it.

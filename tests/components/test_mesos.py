@@ -124,6 +124,7 @@ def agents(**more):
                 "hosts": [sized],
                 "zookeeper_url": ZK,
                 "versions": VERSIONS,
+                "ports": ("80", "31000-32000"),
                 "prepared": {"agent-1": prepared},
                 "control": host("control-1"),
                 "control_plane": control_plane,
@@ -141,6 +142,7 @@ def test_an_agent_offers_what_its_host_has_once_it_is_prepared(recorder, run):
     assert made.depends_on == ("prepared",)
     assert given["MESOS_NAME"] == "agent-1"
     assert given["MESOS_ATTRIBUTES"] == "a:1;b:2"
+    assert given["MESOS_PORTS"] == "80-80,31000-32000"
     assert (given["MESOS_CPUS"], given["MESOS_MEMORY_MB"], given["MESOS_DISK_GB"]) == (
         "2",
         "4096",

@@ -41,6 +41,12 @@ def test_a_number_of_agents_may_stand_alone(agents):
     assert parse_settings("local", lab(agents=agents)).hosts.agents.count == 3
 
 
+@pytest.mark.parametrize("ports", [[], ["80", "443"], ["1-21", "23-2000", "11000-65535"]])
+def test_agents_may_offer_ports_that_are_nobodys(ports):
+    mesos = parse_settings("local", {**lab(), "mesos": {"agent_ports": ports}}).mesos
+    assert mesos.agent_ports == tuple(ports)
+
+
 def test_settings_cannot_be_changed():
     settings = parse_settings("local", lab())
 
@@ -173,6 +179,41 @@ MISTAKES = [
         '"0.2"',
         "ms, secs or mins",
         id="no unit",
+    ),
+    pytest.param(
+        {**lab(), "mesos": {"agent_ports": ["32000-31000"]}},
+        "cluster.mesos.agent_ports",
+        '["32000-31000"]',
+        "as 31000-32000 or 443",
+        id="backwards",
+    ),
+    pytest.param(
+        {**lab(), "mesos": {"agent_ports": ["0-9"]}},
+        "cluster.mesos.agent_ports",
+        '["0-9"]',
+        "ports from 1 to 65535",
+        id="port 0",
+    ),
+    pytest.param(
+        {**lab(), "mesos": {"agent_ports": [443]}},
+        "cluster.mesos.agent_ports.0",
+        "443",
+        "text",
+        id="port without quotes",
+    ),
+    pytest.param(
+        {**lab(), "mesos": {"agent_ports": ["31000-32000", "80", "32000"]}},
+        "cluster.mesos.agent_ports",
+        '["31000-32000", "80", "32000"]',
+        "each port once",
+        id="port twice",
+    ),
+    pytest.param(
+        {**lab(), "mesos": {"agent_ports": ["10000-11000"]}},
+        "cluster.mesos.agent_ports",
+        '["10000-11000"]',
+        "nothing of the cluster itself listens on",
+        id="port of our own",
     ),
     pytest.param(
         {**lab(), "images": {"busybox": "busybox"}},
