@@ -329,7 +329,7 @@ def stop(world: World, run: NodeRun, reason: str) -> None:
 
 
 def unreachable(world: World, run: NodeRun) -> None:
-    """The master lost sight of the agent: no new pods at once; given up after a time."""
+    """The master lost sight of the agent: no new pods at once; what runs there may still run."""
     if run.phase == UNREACHABLE:
         return
     world.enter(run, UNREACHABLE, "Mesos can not reach its agent")
@@ -434,7 +434,33 @@ def on_alarm(world: World, name: str) -> None:
     elif run.phase == STOPPING:
         stop(world, run, f"{run.why}; asked again")
     elif run.phase == UNREACHABLE:
-        ended(world, run, f"Mesos could not reach its agent for {rules.unreachable_seconds:g} s")
+        _give_up(world, run)
+
+
+def _give_up(world: World, run: NodeRun) -> None:
+    """A node whose agent has been unreachable for long: it leaves if that can hurt nobody.
+
+    Its pods may run on behind a partition, and a pod of a StatefulSet that was deleted here would
+    then run twice. So they stay until Mesos says that the agent is gone (an operator may:
+    MARK_AGENT_GONE), or its host is back as another agent. If their kubelet is silent as well,
+    Kubernetes itself evicts them, and waits for it before it makes a StatefulSet's anew.
+    """
+    lost = f"Mesos could not reach its agent for {world.rules.unreachable_seconds:g} s"
+    if not any(world.guests(run.name)):
+        ended(world, run, f"{lost}, and no pod is on it")
+        return
+    if any(
+        other.hostname == run.name and other.id != run.agent_id and other.active
+        for other in world.ledger.agents.values()
+    ):
+        ended(world, run, f"{lost}, and its host is back as another agent")
+        return
+    world.timers.set(Alarm("node", run.name), world.now + world.rules.start_seconds)
+    node = world.nodes.get(run.name)
+    if not run.why.startswith(lost):
+        run.why = f"{lost}; its pods are kept until Mesos calls it gone (MARK_AGENT_GONE)"
+        if node is not None:
+            world.tell(node, "AgentUnreachable", run.why, warning=True)
 
 
 def _useful(world: World, run: NodeRun) -> bool:

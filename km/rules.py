@@ -115,7 +115,8 @@ class Rules:
     """… up to this."""
 
     unreachable_seconds: float = 300.0
-    """An agent that the master lost is given up after this time: Node deleted, pods replaced."""
+    """A node without pods whose agent the master lost is given up after this time; one with pods
+    only when Mesos says that the agent is gone."""
 
     evict_retry_seconds: float = 5.0
     """Pause before an eviction that a disruption budget forbade is asked for again."""

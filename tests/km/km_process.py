@@ -138,9 +138,10 @@ class Stage:
         """Make the Node objects that kubelets would make, Ready and with room."""
         for name in names:
             capacity = {"cpu": "4", "memory": "4Gi", "pods": "110", "ephemeral-storage": "8Gi"}
-            labels = self.told(name)["labels"]
-            metadata = {"name": name, "labels": labels}
-            self.apply({"apiVersion": "v1", "kind": "Node", "metadata": metadata})
+            told = self.told(name)
+            metadata = {"name": name, "labels": told["labels"]}
+            spec = {"providerID": told["provider_id"]}
+            self.apply({"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": spec})
             self.kube.set_status(
                 "node",
                 name,

@@ -261,16 +261,48 @@ def test_a_node_that_ran_out_of_its_grace_period_is_no_failure_of_its_agent(stag
     assert stage.core.world.ledger.agents["S-a"].failures == 0
 
 
-def test_an_unreachable_agent_is_tainted_at_once_and_given_up_later(stage) -> None:
+def test_an_unreachable_agent_is_tainted_at_once_and_its_pods_are_kept(stage) -> None:
     stage.run_pod(pod("p"), "a")
 
     actions = stage.task("node.a.1001", "TASK_UNREACHABLE")
     assert of(actions, do.UpdateNode)[0].add_taints == (AGENT_UNREACHABLE,)
-    assert not of(stage.wait(290), do.DeleteNode)
+    actions = stage.wait(7200)
+    assert not of(actions, (do.DeletePod, do.DeleteNode, do.EvictPod, do.KillTask))
+    (event,) = of(actions, do.RecordEvent)
+    assert "MARK_AGENT_GONE" in event.reason
+    assert stage.core.world.runs["a"].why == event.reason
 
-    actions = stage.wait(20)
+
+@pytest.mark.parametrize("state", ["TASK_GONE", "TASK_GONE_BY_OPERATOR", "TASK_UNKNOWN"])
+@pytest.mark.parametrize("waited", [1, 1000])
+def test_an_unreachable_agent_that_mesos_calls_gone_is_given_up_at_once(
+    stage, state, waited
+) -> None:
+    stage.run_pod(pod("p"), "a")
+    stage.task("node.a.1001", "TASK_UNREACHABLE")
+    stage.wait(waited)
+
+    actions = stage.task("node.a.1001", state)
     assert of(actions, do.DeleteNode)[0].node == "a"
     assert of(actions, do.DeletePod)[0].grace_seconds == 0
+
+
+def test_an_unreachable_node_without_pods_is_given_up_after_a_time(stage) -> None:
+    stage.task("node.a.1001", "TASK_UNREACHABLE")
+
+    assert not of(stage.wait(290), do.DeleteNode)
+    assert of(stage.wait(20), do.DeleteNode)[0].node == "a"
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_a_host_that_is_back_as_another_agent_has_not_kept_its_pods(stage, active) -> None:
+    stage.run_pod(pod("p"), "a")
+    stage.task("node.a.1001", "TASK_UNREACHABLE")
+    other = replace(stage.agents[0], id="S-new", active=active)
+    stage.tell(on.AgentAdded(agent=other))
+
+    assert not of(stage.wait(290), do.DeletePod), "it may be a mistake: there is time"
+    assert bool(of(stage.wait(140), (do.DeletePod, do.DeleteNode))) == active
 
 
 def test_an_agent_that_comes_back_in_time_keeps_its_pods(stage) -> None:
