@@ -14,7 +14,13 @@ from km.actions import Accept, DeleteNode, EvictPod, ShutdownExecutor, UpdateNod
 from km.binding import delete_pod, fail
 from km.launches import executor_id, executor_info, node_labels, node_task
 from km.ledger import Agent, Task
-from km.objects import AGENT_UNREACHABLE, CORDONED_BY_KM, VERSION_LABEL, Node
+from km.objects import (
+    AGENT_UNREACHABLE,
+    CORDONED_BY_KM,
+    VERSION_LABEL,
+    Node,
+    renamed_attributes,
+)
 from km.offers import Offer, take
 from km.placement import may_run
 from km.rules import EVERY_AGENT, ON_DEMAND
@@ -117,9 +123,10 @@ def _launch(
     world.timers.set(Alarm("node", name), world.now + rules.start_seconds)
     # There is no Node object yet; `kubectl describe` looks for events by its name as uid as well.
     world.tell(Node(name=name, uid=name), "NodeStarting", reason)
+    renamed = renamed_attributes(agent.attributes)
     world.do(
         Accept(
-            reason=f"start node {name}: {reason}",
+            reason=f"start node {name}: {reason}{'; ' + renamed if renamed else ''}",
             offer_ids=tuple(offer.id for offer in offers),
             agent_id=agent.id,
             task_infos=(task,),

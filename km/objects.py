@@ -8,12 +8,16 @@ https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 PREFIX = "k8s.mesosphere.io/"
-ATTRIBUTE_LABEL = PREFIX + "attribute-"
+ATTRIBUTE = "attribute-"
+LABEL_NAME = 63
+"""So long may a label's name be, without its prefix."""
+
 CORDONED_BY_KM = PREFIX + "cordoned-by-km"
 """Annotation on nodes that km made unschedulable, so that it never undoes an operator's cordon."""
 
@@ -168,5 +172,29 @@ def labels_of_agent(
     if zone:
         labels["topology.kubernetes.io/zone"] = _label_value(zone)
     for name, value in sorted(attributes.items()):
-        labels[ATTRIBUTE_LABEL + _label_value(name)] = _label_value(value)
+        if key := attribute_label(name):
+            labels[key] = _label_value(value)
     return labels
+
+
+def attribute_label(name: str) -> str:
+    """The label of an attribute; empty when nothing of its name can stand in a label.
+
+    A name that is too long ends in a digest instead: cut, two of them could be the same.
+    """
+    kept, room = _label_value(name), LABEL_NAME - len(ATTRIBUTE)
+    if len(kept) > room:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+        kept = f"{kept[: room - 1 - len(digest)]}-{digest}"
+    return PREFIX + ATTRIBUTE + kept if kept else ""
+
+
+def renamed_attributes(attributes: Mapping[str, str]) -> str:
+    """Which attributes have labels of other names, or none, for people; empty when none has."""
+    labels = {name: attribute_label(name) for name in sorted(attributes)}
+    parts = [
+        f"attribute {name} is label {label}" if label else f"attribute {name} can be no label"
+        for name, label in labels.items()
+        if label != PREFIX + ATTRIBUTE + name
+    ]
+    return "; ".join(parts)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from km.ledger import Agent
 from km.objects import Taint
 from km.pods import Pod, Shape
-from km.resources import Resources, subtract_ranges
+from km.resources import Resources
 from km.rules import ON_DEMAND
 from km.world import DRAINING, STARTING, STOPPING, UNREACHABLE, World
 
@@ -154,9 +154,3 @@ def may_run(world: World, shape: Shape, agent: Agent) -> bool:
     if not (shape.selector or shape.affinity or shape.nodes or taints):
         return True
     return allowed(shape, agent.hostname, world.labels(agent), taints)
-
-
-def out_of_reach(agent: Agent, need: Resources) -> str:
-    """Why a host port can never be had here, or empty."""
-    missing = subtract_ranges(need.ports, agent.total.ports)
-    return "" if not missing else agent.total.shortfall(Resources(ports=missing))

@@ -14,7 +14,7 @@ from typing import Any
 
 from km.minion import kubelet, network
 from km.minion.cgroups import Tree
-from km.minion.processes import Process, cut_log
+from km.minion.processes import Process, cut_log, logs_in
 from km.minion.settings import Settings
 from km.minion.sweep import remove_pod_network
 from km.minion.tasks import NodeTask, Share
@@ -127,8 +127,8 @@ class Node:
 
     async def _keep_logs(self) -> None:
         while True:
-            for process in self.processes:
-                cut_log(process.log_path, self._settings.log_bytes)
+            for path in logs_in(self._sandbox, self.processes):
+                cut_log(path, self._settings.log_bytes)
             await asyncio.sleep(LOG_CHECK)
 
 

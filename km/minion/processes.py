@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -104,6 +104,15 @@ class Process:
                 self.signal(signal.SIGKILL)
             await asyncio.sleep(0.02)
         self.pid = None
+
+
+def logs_in(sandbox: str, processes: Iterable[Process]) -> list[str]:
+    """Everything that is written for as long as the node lives: its programs' logs and our own.
+
+    Ours are what Mesos made standard output and error (opened to append, as `cut_log` needs it).
+    """
+    own = [f"{sandbox}/{name}" for name in ("stdout", "stderr")]
+    return [*own, *(process.log_path for process in processes)]
 
 
 def cut_log(path: str, largest: int) -> bool:

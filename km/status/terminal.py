@@ -71,18 +71,21 @@ def render(data: Mapping[str, Any]) -> str:
             ("NODE", "STATE", "PODS", "CPUS", "MEMORY", "OTHERS", "FREE", "WHY"),
             (node_row(node) for node in data["nodes"]),
         ),
+        *more(data["agents_total"] - len(data["nodes"])),
     ]
     if data["pending"]:
         lines += [
             "",
             *table(("PENDING", "NEEDS", "WHY"), (pod_row(pod) for pod in data["pending"])),
         ]
-    hidden = data["pending_total"] - len(data["pending"])
-    if hidden > 0:
-        lines.append(f"… and {hidden} more")
+    lines += more(data["pending_total"] - len(data["pending"]))
     if not data["pending"]:
         lines += ["", "No pod waits."]
     return "\n".join(lines) + "\n"
+
+
+def more(hidden: int) -> list[str]:
+    return [f"… and {hidden} more"] if hidden > 0 else []
 
 
 def shown(share: Mapping[str, Any]) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from km.minion.guard import Guard
-from km.minion.processes import LONGEST_PAUSE, Process, cut_log, pause
+from km.minion.processes import LONGEST_PAUSE, Process, cut_log, logs_in, pause
 from tests.km.minion.one_agent import REPOSITORY, wait_for
 
 
@@ -89,6 +89,12 @@ def test_a_log_is_cut_while_it_is_written(tmp_path: Path) -> None:
     assert path.read_text() == "after\n"
     assert (tmp_path / "a.log.1").read_text() == "x" * 100 + "\n"
     assert cut_log(str(tmp_path / "none.log"), 1) is False
+
+
+def test_the_minions_own_output_is_cut_as_well() -> None:
+    kubelet = Process(name="kubelet", command=[], log_path="/s/kubelet.log", environment={})
+
+    assert logs_in("/s", [kubelet]) == ["/s/stdout", "/s/stderr", "/s/kubelet.log"]
 
 
 GUARDED = """

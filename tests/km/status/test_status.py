@@ -97,6 +97,12 @@ def test_the_terminal_shows_nodes_others_and_why_pods_wait() -> None:
     assert "default/big  8 cpus, 512 MiB  0/2 nodes: agent-1 has 1.89 of 8 cpus" in text
 
 
+def test_the_terminal_says_how_many_nodes_it_does_not_show() -> None:
+    shown = page()
+    assert "… and" not in render(shown)
+    assert "… and 7 more\n" in render({**shown, "agents_total": shown["agents_total"] + 7})
+
+
 def test_a_standby_says_who_leads() -> None:
     assert "stands by; the leader is other" in render(
         {"version": "1", "leading": False, "leader": "other"}
