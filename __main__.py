@@ -22,7 +22,7 @@ settings = load_settings(pulumi.Config())
 versions = program_versions()
 identity = f"{pulumi.get_project()}/{pulumi.get_stack()}"
 
-findings = preflight.require(settings.hosts, identity)
+findings = preflight.require(settings.hosts, identity, settings.images.on_nodes)
 hosts = provision_hosts("hosts", settings.hosts, findings, settings.scheduler_ports)
 
 pki = Pki(

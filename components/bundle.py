@@ -22,6 +22,8 @@ from components.programs import cache
 
 RELEASES = ("bookworm", "trixie", "jammy", "noble")
 APT = Path("/etc/apt")
+INDEX = "Packages"
+"""The list of a release's packages, with their digests; written last."""
 
 
 class BundleError(Exception):
@@ -48,8 +50,18 @@ def fetch(release: str, packages: Sequence[str], out: Path) -> int:
         for found in (root / "archives").glob("*.deb"):
             shutil.move(found, out / found.name)
     index = "".join(_entry(deb) for deb in sorted(out.glob("*.deb")))
-    (out / "Packages").write_text(index)
+    (out / INDEX).write_text(index)
     return index.count("\nFilename: ")
+
+
+def fetched() -> dict[str, str]:
+    """Give the digest of each release's packages that are in the cache."""
+    indices = {release: cache() / "packages" / release / INDEX for release in RELEASES}
+    return {
+        release: hashlib.sha256(index.read_bytes()).hexdigest()
+        for release, index in indices.items()
+        if index.exists()
+    }
 
 
 def _options(root: Path, release: str) -> list[str]:

@@ -53,8 +53,8 @@ class Joining:
     """What the machine remembers that it belongs to."""
 
     versions: Versions
-    bundle: bool = False
-    """The machine reaches no mirror: packages come from here as well."""
+    bundle: str = ""
+    """The machine reaches no mirror, packages come from here as well: changes with them."""
 
     repair: str | None = None
     """The words of its last or next repair."""
@@ -69,11 +69,13 @@ class Joining:
 def join(name: str, joining: Joining, opts: pulumi.ResourceOptions) -> local.Command:
     """Let a machine join."""
     waits = {"dial_seconds": joining.dial_seconds} if joining.dial_seconds else {}
+    bundle = {"bundle": joining.bundle} if joining.bundle else {}
     spec = {
         **_machine(joining),
         **waits,
+        **bundle,
         "repair": joining.repair,
-        "store": store(joining.roles, joining.versions, bundle=joining.bundle),
+        "store": store(joining.roles, joining.versions, bundle=bool(joining.bundle)),
         "images": images(joining.roles, joining.versions),
     }
     return run_program(name, "components.machine up", spec, opts)

@@ -11,6 +11,7 @@ Imports nothing of Pulumi: it starts in a third of a second, once for each host.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import shlex
@@ -28,6 +29,9 @@ from components.ssh import ConnectError, Login, connect
 
 STORE = "/var/cache/kubernetes-mesos"
 PACKAGES = "packages/"
+PACKAGE_INDEX = "Packages"
+"""Names all packages of a release and their digests: equal ones mean equal packages."""
+
 IMAGE_INDEX = "images/index.json"
 """Which archive an image of a name is in; sent last, when all archives are there."""
 
@@ -215,8 +219,17 @@ async def release(connection: asyncssh.SSHClientConnection) -> str:
 
 
 def store_items(spec: Mapping[str, Any], release: str) -> list[str]:
-    """List what the machine's store needs and this machine has, in the order of sending."""
+    """List what the machine's store needs and this machine has, in the order of sending.
+
+    Raises:
+        MachineError: packages are to come from here, and those of its release were never fetched.
+    """
     items = [str(item).format(release=release) for item in spec["store"]]
+    for item in items:
+        if item.startswith(PACKAGES) and not (cache() / item / PACKAGE_INDEX).exists():
+            raise MachineError(
+                f"{spec['name']}: no bundle for {release}: make bundle RELEASE={release}"
+            )
     items += images() if spec["images"] else []
     return [item for item in items if (cache() / item).exists()]
 
@@ -225,9 +238,20 @@ async def missing(connection: asyncssh.SSHClientConnection, items: Sequence[str]
     """List what the machine does not have; the index of images is always sent, and last."""
     if not items:
         return []
-    test = f"cd {STORE} 2>/dev/null && ls -d {shlex.join(items)} 2>/dev/null || true"
+    packages = [f"{item}/{PACKAGE_INDEX}" for item in items if item.startswith(PACKAGES)]
+    test = (
+        f"cd {STORE} 2>/dev/null && ls -d {shlex.join(items)} 2>/dev/null; "
+        f"sha256sum {shlex.join(packages)} /dev/null 2>/dev/null || true"
+    )
     known = str((await connection.run(test, check=False)).stdout).split()
-    return [item for item in items if item not in known or item == IMAGE_INDEX]
+    return [item for item in items if item == IMAGE_INDEX or not same(item, known)]
+
+
+def same(item: str, known: Sequence[str]) -> bool:
+    """Whether the machine has an item: by its name, or packages by the digest of their index."""
+    if not item.startswith(PACKAGES):
+        return item in known
+    return hashlib.sha256((cache() / item / PACKAGE_INDEX).read_bytes()).hexdigest() in known
 
 
 async def send_all(

@@ -62,8 +62,8 @@ class MetalHostsArgs:
     change_at_once: str = "25%"
     """A share or a number of the agents."""
 
-    bundle: bool = False
-    """Machines reach no mirror: packages come from here as well."""
+    bundle: str = ""
+    """Machines reach no mirror, packages come from here as well: changes with them."""
 
     gone: Sequence[str] = ()
     """Names of agents that are dead: nobody logs in there any more."""

@@ -11,6 +11,7 @@ from typing import Any
 import pulumi
 
 from components.aws_hosts import AwsGroup, AwsHosts, AwsHostsArgs
+from components.bundle import fetched
 from components.hosts import FaultDomain, Hosts, Role
 from components.lab_hosts import LabGroup, LabHosts, LabHostsArgs, lab_id
 from components.metal_hosts import (
@@ -78,7 +79,9 @@ def metal_args(wanted: Any, findings: Mapping[str, Any]) -> MetalHostsArgs:
             metal_machine(wanted, machine, findings[machine.name]) for machine in wanted.alive
         ],
         cluster=wanted.cluster_id or identity,
-        bundle=wanted.bundle,
+        bundle=" ".join(f"{name} {digest}" for name, digest in fetched().items())
+        if wanted.bundle
+        else "",
         change_at_once=wanted.change_at_once,
         versions=program_versions(),
         gone=[one.name for one in wanted.machines if one.gone and Role.AGENT in one.roles],

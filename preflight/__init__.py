@@ -7,7 +7,7 @@ what of it is no longer as our recipes left it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -19,6 +19,7 @@ from preflight.ask import Answer, ask
 from preflight.hosts import targets
 from preflight.judge import concerns, judge
 from preflight.problems import Problem, table
+from preflight.stock import lacking, stock
 from stacks.metal_settings import MetalHostsSettings
 from stacks.settings import LabHosts
 
@@ -45,10 +46,15 @@ Findings = Mapping[str, Finding]
 """By host name; empty where hosts cannot be asked because the program makes them itself."""
 
 
-def require(hosts: BaseModel, default_cluster: str) -> Findings:
+def require(hosts: BaseModel, default_cluster: str, images: Sequence[str]) -> Findings:
     """Ask all hosts of ``cluster.hosts``, in parallel, and judge their answers.
 
     Hosts that the program makes on this machine cannot be asked; whether they fit can.
+
+    Args:
+        hosts: The setting.
+        default_cluster: What the cluster is called where the setting does not say it.
+        images: What nodes should have before pods ask for it.
 
     Raises:
         PreflightError: something is wrong with at least one host, or the lab does not fit.
@@ -57,7 +63,7 @@ def require(hosts: BaseModel, default_cluster: str) -> Findings:
         raise PreflightError(why)
     if not isinstance(hosts, MetalHostsSettings):
         return {}
-    answers, problems = check(hosts, default_cluster)
+    answers, problems = check(hosts, default_cluster, images)
     if problems:
         raise PreflightError(message(problems, len(answers)))
     for concern in concerns(answers):
@@ -69,12 +75,16 @@ def require(hosts: BaseModel, default_cluster: str) -> Findings:
     return found
 
 
-def check(hosts: MetalHostsSettings, default_cluster: str) -> tuple[list[Answer], list[Problem]]:
+def check(
+    hosts: MetalHostsSettings, default_cluster: str, images: Sequence[str]
+) -> tuple[list[Answer], list[Problem]]:
     """Ask and judge, without raising."""
     # Pulumi runs the program inside an event loop; asyncssh gets one of its own, in a thread.
     with ThreadPoolExecutor(max_workers=1) as thread:
         answers = thread.submit(ask, targets(hosts)).result()
-    return answers, judge(answers, hosts.cluster_id or default_cluster)
+    problems = judge(answers, hosts.cluster_id or default_cluster)
+    missing = lacking(answers, images, stock()) if hosts.bundle else ()
+    return answers, [*problems, *missing]
 
 
 def finding(answer: Answer) -> Finding:

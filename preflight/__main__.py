@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from preflight import check, drift, message, stack_file, trust
@@ -25,10 +26,10 @@ class UsageError(Exception):
 def main() -> int:
     arguments = _parser().parse_args()
     try:
-        path, hosts = _hosts(arguments.stack)
+        path, hosts, images = _settings(arguments.stack)
         if arguments.command == "trust":
             return _trust(arguments.stack, path, hosts, ask=not arguments.yes)
-        return _check(arguments.stack, hosts)
+        return _check(arguments.stack, hosts, images)
     except (SettingsError, UsageError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -42,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _hosts(stack: str) -> tuple[Path, MetalHostsSettings]:
+def _settings(stack: str) -> tuple[Path, MetalHostsSettings, Sequence[str]]:
     path = Path("stacks") / f"Pulumi.{stack}.yaml"
     if not path.exists():
         known = ", ".join(sorted(one.stem.partition(".")[2] for one in Path("stacks").glob("P*")))
@@ -51,11 +52,11 @@ def _hosts(stack: str) -> tuple[Path, MetalHostsSettings]:
     settings = parse_settings(stack, data["config"][f"{PROJECT}:cluster"])
     if not isinstance(settings.hosts, MetalHostsSettings):
         raise UsageError(f"stack {stack} makes its hosts itself (on: {settings.hosts.on})")
-    return path, settings.hosts
+    return path, settings.hosts, settings.images.on_nodes
 
 
-def _check(stack: str, hosts: MetalHostsSettings) -> int:
-    answers, problems = check(hosts, f"{PROJECT}/{stack}")
+def _check(stack: str, hosts: MetalHostsSettings, images: Sequence[str]) -> int:
+    answers, problems = check(hosts, f"{PROJECT}/{stack}", images)
     for answer in answers:
         print(_line(answer))
     for answer in answers:

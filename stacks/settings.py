@@ -174,6 +174,11 @@ class Images(Settings):
         """What nodes should have before pods ask for it."""
         return (self.etcd, self.skydns, self.kube2sky, self.busybox)
 
+    @property
+    def on_nodes(self) -> tuple[str, ...]:
+        """All that nodes should have."""
+        return (self.pause, *self.for_pods)
+
 
 class StackSettings(Settings):
     """Everything under ``kubernetes-mesos:cluster``."""

@@ -286,6 +286,47 @@ def test_the_recipe_runs_there_and_its_words_come_back(
     assert said in result.stderr
 
 
+@pytest.fixture
+def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Packages for this machine's release in a cache of the test's own."""
+    release = next(
+        line.partition("=")[2]
+        for line in Path("/etc/os-release").read_text().splitlines()
+        if line.startswith("VERSION_CODENAME=")
+    )
+    packages = tmp_path / "cache" / "packages" / release
+    packages.mkdir(parents=True)
+    (packages / "Packages").write_text("Package: a\n")
+    monkeypatch.setenv("KUBERNETES_MESOS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(machine, "STORE", str(tmp_path / "store"))
+    return packages
+
+
+def test_packages_are_sent_once_and_again_when_they_are_others(
+    spec: dict[str, Any], tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said: list[str] = []
+    with light_hosts(tmp_path / "sshd", 1) as hosts:
+        spec = {**spec, **way(hosts), "store": ["packages/{release}"]}
+        for text in ("Package: a\n", "Package: a\n", "Package: b\n"):
+            (bundle / "Packages").write_text(text)
+            asyncio.run(machine.up(spec))
+            said.append(capsys.readouterr().err)
+
+    item = f"packages/{bundle.name}"
+    assert said == [f"sent {item}\n", "", f"sent {item}\n"]
+    assert (tmp_path / "store" / item / "Packages").read_text() == "Package: b\n"
+
+
+def test_packages_that_were_never_fetched_are_no_silent_fallback(
+    spec: dict[str, Any], tmp_path: Path, bundle: Path
+) -> None:
+    (bundle / "Packages").unlink()
+    lacks = pytest.raises(MachineError, match=f"rack1: .*make bundle RELEASE={bundle.name}")
+    with light_hosts(tmp_path / "sshd", 1) as hosts, lacks:
+        asyncio.run(machine.up({**spec, **way(hosts), "store": ["packages/{release}"]}))
+
+
 HANGS = """\
 process=$$
 until [[ $(ps -o comm= "$process") == sshd* ]]; do

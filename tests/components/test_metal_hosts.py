@@ -88,7 +88,7 @@ def build(machines: list[MetalMachine], **more: Any) -> tuple[RecordingMocks, Me
 
 
 def test_a_machine_joins_with_exactly_this(key: Path) -> None:
-    mocks, _ = build([machine("rack1", "10.0.0.11", Role.CONTROL, key=key)], bundle=True)
+    mocks, _ = build([machine("rack1", "10.0.0.11", Role.CONTROL, key=key)], bundle="bookworm 1234")
 
     kind, inputs = mocks.made["rack1"]
     spec = json.loads(inputs["stdin"])
@@ -104,6 +104,7 @@ def test_a_machine_joins_with_exactly_this(key: Path) -> None:
         "key": str(key),
         "host_key": KEY,
         "bastion": None,
+        "bundle": "bookworm 1234",
         "repair": None,
         "store": [
             "packages/{release}",

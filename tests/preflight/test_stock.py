@@ -1,0 +1,41 @@
+"""Machines without the internet get what is here; what is not is a problem beforehand."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from preflight.ask import Answer
+from preflight.stock import Stock, lacking
+from tests.preflight.test_judge import GOOD, TARGET
+
+PAUSE, BUSYBOX = "registry.k8s.io/pause:3.10", "docker.io/library/busybox:1.35"
+OWN = "registry.lan/busybox:1.35"
+
+
+def on(version: str, system: str = "debian") -> Answer:
+    return Answer(target=TARGET, facts=dataclasses.replace(GOOD, os_id=system, os_version=version))
+
+
+@pytest.mark.parametrize(
+    ("answer", "images", "found", "remedy"),
+    [
+        (on("12"), [PAUSE], None, None),
+        (on("13"), [PAUSE], "no bundle for trixie", "make bundle RELEASE=trixie"),
+        (on("22.04", "ubuntu"), [], "no bundle for jammy", "make bundle RELEASE=jammy"),
+        (on("11"), [PAUSE], None, None),
+        (Answer(target=TARGET, failure="connect"), [PAUSE], None, None),
+        (on("12"), [PAUSE, BUSYBOX], f"no {BUSYBOX} in the cache", "python3 -m lab base"),
+        (on("12"), [PAUSE, OWN], None, None),
+    ],
+)
+def test_what_is_not_here_is_a_problem(
+    answer: Answer, images: list[str], found: str | None, remedy: str | None
+) -> None:
+    has = Stock(bundles={"bookworm"}, images={PAUSE})
+
+    problems = list(lacking([answer], images, has))
+
+    assert [problem.found for problem in problems] == ([found] if found else [])
+    assert all(remedy and remedy in problem.remedy for problem in problems)
