@@ -6,11 +6,11 @@ TOOLS := $(PYTHON) -m tools
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up preview trust bundle down enter kubeconfig env doctor check test format bench lock clean
+.PHONY: help setup up preview trust bundle down enter kubeconfig env doctor check test format bench lock mesos-archive clean
 
 help: ## This list
 	@echo "make TARGET [STACK=local]"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Install everything into caches outside this checkout (inside up; REFRESH=yes asks for Pulumi's own plugins again)
 	@$(TOOLS) setup $(STACK) $(if $(REFRESH),--refresh)
@@ -56,6 +56,9 @@ bench: ## Measure the figures of docs/figures.md
 
 lock: ## Write tools/releases.lock from the publishers' checksum files
 	@$(TOOLS) lock
+
+mesos-archive: ## Pack the lab's build of Mesos for other stacks; prints what their files say
+	@$(TOOLS) mesos-archive
 
 clean: ## Remove what belongs to this checkout alone; caches stay
 	@$(TOOLS) clean

@@ -10,6 +10,7 @@ from components.mesos_agents import MesosAgents, MesosAgentsArgs
 from components.mesos_framework import MesosFramework, framework_args
 from components.mesos_masters import MesosMasters, MesosMastersArgs
 from components.mesos_sharing import MesosSharing, MesosSharingArgs, role_shares
+from components.mesos_source import obtain_mesos
 from components.node_runtime import NodeRuntime, NodeRuntimeArgs
 from components.pki import Pki, PkiArgs
 from components.programs import program_versions
@@ -19,11 +20,19 @@ from components.zookeeper import ZooKeeper, ZooKeeperArgs
 from stacks.settings import load_settings
 
 settings = load_settings(pulumi.Config())
-versions = program_versions()
+mesos = obtain_mesos(settings.mesos.source)
+versions = program_versions(mesos.version)
 identity = f"{pulumi.get_project()}/{pulumi.get_stack()}"
 
 findings = preflight.require(settings.hosts, identity, settings.images.on_nodes)
-hosts = provision_hosts("hosts", settings.hosts, findings, settings.scheduler_ports)
+hosts = provision_hosts(
+    "hosts",
+    settings.hosts,
+    findings,
+    versions=versions,
+    repository=mesos.repository,
+    scheduler_ports=settings.scheduler_ports,
+)
 
 pki = Pki(
     "pki",

@@ -22,6 +22,7 @@ from components.aws_prices import monthly_usd
 from components.hosts import FaultDomain, Host, Hosts, Role
 from components.joining import Joining, join
 from components.lab_hosts import part
+from components.mesos_source import Repository
 from components.program import run_program
 from components.programs import Versions
 from components.returning import Returning, returned
@@ -83,6 +84,8 @@ class AwsHostsArgs:
     """What the machines remember that they belong to."""
 
     versions: Versions
+    repository: Repository | None = None
+    """Where machines fetch Mesos' packages, if they do."""
 
     change_at_once: str = "25%"
     """A share or a number of the agents."""
@@ -257,6 +260,7 @@ class AwsHosts(pulumi.ComponentResource):
                 way=self._way_in(instance, part(key, "public")),
                 cluster=self._args.cluster,
                 versions=self._args.versions,
+                repository=self._args.repository,
                 dial_seconds=DIAL_SECONDS,
             ),
             pulumi.ResourceOptions(parent=self, deleted_with=instance),

@@ -5,7 +5,7 @@ One local command for each machine, whoever made it; what it does is in `compone
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ import pulumi
 from pulumi_command import local
 
 from components.hosts import Role
+from components.mesos_source import LAUNCHERS, Repository
+from components.mesos_source import PROGRAMS as MESOS_PROGRAMS
 from components.program import run_program
 from components.programs import Versions
 from components.recipe import render, script
@@ -55,6 +57,8 @@ class Joining:
     versions: Versions
     bundle: str = ""
     """The machine reaches no mirror, packages come from here as well: changes with them."""
+    repository: Repository | None = None
+    """Where the machine fetches Mesos' packages, if it does."""
 
     repair: str | None = None
     """The words of its last or next repair."""
@@ -75,7 +79,12 @@ def join(name: str, joining: Joining, opts: pulumi.ResourceOptions) -> local.Com
         **waits,
         **bundle,
         "repair": joining.repair,
-        "store": store(joining.roles, joining.versions, bundle=bool(joining.bundle)),
+        "store": store(
+            joining.roles,
+            joining.versions,
+            bundle=bool(joining.bundle),
+            packaged=("mesos",) if joining.repository else (),
+        ),
         "images": images(joining.roles, joining.versions),
     }
     return run_program(name, "components.machine up", spec, opts)
@@ -96,6 +105,7 @@ def _machine(joining: Joining) -> dict[str, Any]:
         "MACHINE_CLUSTER": joining.cluster,
         "MACHINE_NAME": joining.name,
         "MACHINE_PACKAGES": " ".join(packages(joining.roles)),
+        **repository_values(joining.repository),
     }
     return {
         **joining.way,
@@ -104,13 +114,37 @@ def _machine(joining: Joining) -> dict[str, Any]:
     }
 
 
+def repository_values(repository: Repository | None) -> dict[str, str]:
+    """Say what the recipe has to know of Mesos' packages; nothing, where programs are sent."""
+    if repository is None:
+        return {}
+    return {
+        "MACHINE_MESOS_PACKAGES": " ".join(repository.packages),
+        "MACHINE_MESOS_VERSION": repository.version,
+        "MACHINE_MESOS_PROGRAMS": "\n".join(
+            f"{directory}/{file}"
+            for directory, files in (
+                (repository.programs, MESOS_PROGRAMS),
+                (repository.launchers, LAUNCHERS),
+            )
+            for file in files
+        ),
+        "MACHINE_MESOS_LAUNCHERS": repository.launchers,
+        "MACHINE_REPOSITORY": repository.line,
+        "MACHINE_REPOSITORY_KEY": repository.key,
+    }
+
+
 def packages(roles: frozenset[Role]) -> list[str]:
     return sorted({package for role in roles for package in PACKAGES[role]})
 
 
-def store(roles: frozenset[Role], versions: Versions, *, bundle: bool) -> list[str]:
-    """List what a machine's store needs, as paths below the cache."""
-    programs = sorted({program for role in roles for program in PROGRAMS[role]})
+def store(
+    roles: frozenset[Role], versions: Versions, *, bundle: bool, packaged: Sequence[str] = ()
+) -> list[str]:
+    """List what a machine's store needs, as paths below the cache; not what comes as packages."""
+    needed = {program for role in roles for program in PROGRAMS[role]}
+    programs = sorted(needed.difference(packaged))
     packed = ["packages/{release}"] if bundle else []
     return [*packed, *(f"programs/{program}/{versions[program]}" for program in programs)]
 

@@ -17,6 +17,7 @@ from pulumi_command import local, remote
 
 from components.hosts import FaultDomain, Host, Hosts, Role
 from components.joining import Joining, join, leave
+from components.mesos_source import Repository
 from components.programs import Versions
 from components.rollout import in_order
 
@@ -59,6 +60,9 @@ class MetalHostsArgs:
     """What the machines remember that they belong to."""
 
     versions: Versions
+    repository: Repository | None = None
+    """Where machines fetch Mesos' packages, if they do."""
+
     change_at_once: str = "25%"
     """A share or a number of the agents."""
 
@@ -112,6 +116,7 @@ class MetalHosts(pulumi.ComponentResource):
             way={**way(machine), "bastion": way(machine.bastion) if machine.bastion else None},
             cluster=self._args.cluster,
             versions=self._args.versions,
+            repository=self._args.repository,
             bundle=self._args.bundle,
             repair=machine.repairs.get("machine"),
             stack_file=self._args.stack_file,

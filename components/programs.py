@@ -17,14 +17,19 @@ Versions = Mapping[str, str]
 """Version by name of the program."""
 
 
-def program_versions() -> Versions:
-    """Read the table of programs: published versions, and digests of what is made of sources."""
+def program_versions(mesos: str | None = None) -> Versions:
+    """Read the table of programs: published versions, and digests of what is made of sources.
+
+    Args:
+        mesos: The version of Mesos, when it is not the one of the table.
+    """
     table = tomllib.loads(TABLE.read_text())
     del table["go"]  # what builds them stays here
-    return {
+    versions = {
         name: entry["version"] if "version" in entry else sources_digest(entry["sources"], ROOT)
         for name, entry in table.items()
     }
+    return {**versions, "mesos": mesos or versions["mesos"]}
 
 
 def sources_digest(patterns: Iterable[str], root: Path) -> str:

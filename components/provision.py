@@ -14,6 +14,7 @@ from components.aws_hosts import AwsGroup, AwsHosts, AwsHostsArgs
 from components.bundle import fetched
 from components.hosts import FaultDomain, Hosts, Role
 from components.lab_hosts import LabGroup, LabHosts, LabHostsArgs, lab_id
+from components.mesos_source import Repository
 from components.metal_hosts import (
     MetalBastion,
     MetalHosts,
@@ -21,13 +22,19 @@ from components.metal_hosts import (
     MetalMachine,
     private_key,
 )
-from components.programs import program_versions
+from components.programs import Versions
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def provision_hosts(
-    name: str, wanted: Any, findings: Mapping[str, Any], scheduler_ports: Sequence[int] = ()
+    name: str,
+    wanted: Any,
+    findings: Mapping[str, Any],
+    *,
+    versions: Versions,
+    repository: Repository | None = None,
+    scheduler_ports: Sequence[int] = (),
 ) -> Hosts:
     """Make the hosts that the setting ``hosts`` describes.
 
@@ -35,6 +42,8 @@ def provision_hosts(
         name: Name of the component.
         wanted: The settings; ``wanted.on`` says of which kind they are.
         findings: What preflight found out, by host name; empty where the program makes the hosts.
+        versions: Of the programs that hosts get.
+        repository: Where they fetch Mesos' packages, if they do.
         scheduler_ports: Where frameworks listen on control hosts.
     """
     stack = pulumi.get_stack()
@@ -50,9 +59,9 @@ def provision_hosts(
             )
             return LabHosts(name, args).hosts
         case "metal":
-            return MetalHosts(name, metal_args(wanted, findings)).hosts
+            return MetalHosts(name, metal_args(wanted, findings, versions, repository)).hosts
         case "aws":
-            aws = AwsHosts(name, aws_args(wanted, scheduler_ports))
+            aws = AwsHosts(name, aws_args(wanted, versions, repository, scheduler_ports))
             pulumi.export("estimated_monthly_cost_usd", aws.estimated_monthly_cost_usd)
             pulumi.export("ssh", aws.ssh)
             pulumi.export("known_hosts", aws.known_hosts)
@@ -71,7 +80,12 @@ def lab_group(group: Any) -> LabGroup:
     )
 
 
-def metal_args(wanted: Any, findings: Mapping[str, Any]) -> MetalHostsArgs:
+def metal_args(
+    wanted: Any,
+    findings: Mapping[str, Any],
+    versions: Versions,
+    repository: Repository | None,
+) -> MetalHostsArgs:
     """Fill in for each machine what the whole list says, and what preflight found."""
     identity = f"{pulumi.get_project()}/{pulumi.get_stack()}"
     return MetalHostsArgs(
@@ -83,9 +97,10 @@ def metal_args(wanted: Any, findings: Mapping[str, Any]) -> MetalHostsArgs:
         if wanted.bundle
         else "",
         change_at_once=wanted.change_at_once,
-        versions=program_versions(),
         gone=[one.name for one in wanted.machines if one.gone and Role.AGENT in one.roles],
         stack_file=f"stacks/Pulumi.{pulumi.get_stack()}.yaml",
+        versions=versions,
+        repository=repository,
     )
 
 
@@ -118,7 +133,12 @@ def metal_machine(wanted: Any, machine: Any, finding: Any) -> MetalMachine:
     )
 
 
-def aws_args(wanted: Any, scheduler_ports: Sequence[int] = ()) -> AwsHostsArgs:
+def aws_args(
+    wanted: Any,
+    versions: Versions,
+    repository: Repository | None = None,
+    scheduler_ports: Sequence[int] = (),
+) -> AwsHostsArgs:
     control = AwsGroup(
         name="control",
         role=Role.CONTROL,
@@ -152,7 +172,8 @@ def aws_args(wanted: Any, scheduler_ports: Sequence[int] = ()) -> AwsHostsArgs:
         private_key=private_key(Path(wanted.key).expanduser()),
         key_file=wanted.key,
         cluster=f"{pulumi.get_project()}/{pulumi.get_stack()}",
-        versions=program_versions(),
+        versions=versions,
+        repository=repository,
         change_at_once=wanted.change_at_once,
         bastion=wanted.bastion,
         protect=wanted.protect,

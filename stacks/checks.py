@@ -7,7 +7,9 @@ from ipaddress import IPv4Address, IPv4Network
 from itertools import combinations
 from typing import Protocol
 
+from stacks.mesos_source_settings import MesosSource, sources
 from stacks.problems import Problem
+from stacks.sharing_settings import Mesos as SharedMesos
 from stacks.sharing_settings import Shared, sharing
 
 
@@ -22,6 +24,8 @@ class Agents(Group, Protocol):
 
 
 class Hosts(Protocol):
+    @property
+    def on(self) -> str: ...
     @property
     def agent_count(self) -> int: ...
     @property
@@ -41,9 +45,16 @@ class Dns(Protocol):
     def service_ip(self) -> IPv4Address: ...
 
 
+class Mesos(SharedMesos, Protocol):
+    @property
+    def source(self) -> MesosSource: ...
+
+
 class Checked(Shared, Protocol):
     """The part of the settings that the checks look at."""
 
+    @property
+    def mesos(self) -> Mesos: ...
     @property
     def hosts(self) -> Hosts: ...
     @property
@@ -59,6 +70,7 @@ def contradictions(settings: Checked) -> list[Problem]:
         *sizes(settings),
         *service_address(settings),
         *sharing(settings),
+        *sources(settings.mesos.source, settings.hosts),
         *settings.hosts.contradictions(),
     ]
 

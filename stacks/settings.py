@@ -18,6 +18,7 @@ from stacks.aws_settings import AwsHostsSettings
 from stacks.checks import contradictions, lab_network, unknown_agents
 from stacks.fields import Address, Attributes, Domain, Image, Interval, Network, Odd
 from stacks.kubernetes_settings import Kubernetes
+from stacks.mesos_source_settings import MesosSource
 from stacks.metal_settings import MetalHostsSettings
 from stacks.ports import AgentPorts
 from stacks.problems import Problem, from_pydantic, report
@@ -149,6 +150,15 @@ class Mesos(Settings):
 
     roles: tuple[RoleSettings, ...] = ()
     """What each role gets; a role that leaves the list is as if it had never been in it."""
+
+    source: MesosSource = MesosSource()
+    """Where its programs come from: `built`, by the lab's own means, or one of these two."""
+
+    @field_validator("source", mode="before")
+    @classmethod
+    def _built(cls, value: Any) -> Any:
+        """Let ``source: built`` be said aloud."""
+        return {} if value == "built" else value
 
 
 class Images(Settings):

@@ -24,6 +24,7 @@ from tools import (
     state,
 )
 from tools.errors import ToolsError
+from tools.mesos import archive
 from tools.programs import named, programs
 
 Given = argparse.Namespace
@@ -112,6 +113,14 @@ def _version(given: Given) -> None:
     print(named(given.name).version)
 
 
+def _mesos_archive(_: Given) -> None:
+    """Pack Mesos, and print what a stack file says to use it elsewhere."""
+    program = named("mesos")
+    with_output_elsewhere(lambda: install.install([program]))
+    path, sha256 = archive.pack(program)
+    print(f"mesos:\n  source:\n    archive:\n      url: {path}\n      sha256: {sha256}")
+
+
 def _check(_: Given) -> None:
     checks.run(checks.checks())
 
@@ -180,6 +189,7 @@ def _parser() -> argparse.ArgumentParser:
     add("clean", _clean, "remove what belongs to this checkout alone")
     add_of_stack("bench", _bench, "measure").add_argument("arguments", nargs=argparse.REMAINDER)
     add("install", _install, "install programs").add_argument("names", nargs="*")
+    add("mesos-archive", _mesos_archive, "pack the lab's build of Mesos; prints path and sha256")
     add("version", _version, "a program's version").add_argument("name")
     km = add("km", _install, "pack km; prints its directory")
     km.set_defaults(names=["km"])

@@ -3,9 +3,16 @@
 # that says whose it is. Its `down` takes away everything that our recipes have put there.
 #
 # Reads: MACHINE_CLUSTER MACHINE_NAME MACHINE_PACKAGES
+#        and, where Mesos comes from a repository: MACHINE_REPOSITORY (URL, suite, component)
+#        MACHINE_REPOSITORY_KEY MACHINE_MESOS_PACKAGES (name=version name ...) MACHINE_MESOS_VERSION
+#        MACHINE_MESOS_PROGRAMS (paths, one a line) MACHINE_MESOS_LAUNCHERS (a directory)
 
 # shellcheck source=/dev/null
-PACKAGES=$STORE/packages/$(. /etc/os-release && echo "$VERSION_CODENAME") # for hosts without a mirror
+CODENAME=$(. /etc/os-release && echo "$VERSION_CODENAME")
+PACKAGES=$STORE/packages/$CODENAME # for hosts without a mirror
+REPOSITORY=${MACHINE_REPOSITORY:-}
+REPOSITORY_LIST=/etc/apt/sources.list.d/kubernetes-mesos.list
+REPOSITORY_KEY=/etc/apt/keyrings/kubernetes-mesos.asc
 DIVERT=/usr/sbin/policy-rc.d
 OURS='# kubernetes-mesos: nothing starts before it is configured'
 SHARED=(containerd haproxy) # services of packages, which others may have used before us
@@ -16,12 +23,45 @@ present_packages() {
     awk -F ', *' '$1 == "installed" {for (i = 2; i <= NF; i++) {sub(/ .*/, "", $i); print $i}}'
 }
 
+installed_version() {
+  dpkg-query --show --showformat='${db:Status-Status} ${Version}' "$1" 2>/dev/null |
+    sed -n 's/^installed //p'
+}
+
 missing_packages() {
   local package present
   present=$(present_packages)
-  for package in $MACHINE_PACKAGES; do
-    grep -qxF "$package" <<<"$present" || echo "$package"
+  for package in $MACHINE_PACKAGES ${MACHINE_MESOS_PACKAGES:-}; do
+    if [[ $package == *=* ]]; then
+      [[ $(installed_version "${package%%=*}") == "${package#*=}" ]] || echo "$package"
+    else
+      grep -qxF "$package" <<<"$present" || echo "$package"
+    fi
   done
+}
+
+# use_repository: Mesos' packages are found, and believed by their key, or no more.
+use_repository() {
+  if [[ -z $REPOSITORY ]]; then
+    rm -f "$REPOSITORY_LIST" "$REPOSITORY_KEY"
+    return
+  fi
+  write_file "$REPOSITORY_KEY" 0644 root "$MACHINE_REPOSITORY_KEY"
+  write_file "$REPOSITORY_LIST" 0644 root \
+    "deb [signed-by=$REPOSITORY_KEY] ${REPOSITORY//'{codename}'/$CODENAME}"
+}
+
+# link_packaged: what the packages brought, where other recipes look for programs.
+link_packaged() {
+  local program home
+  if [[ -z $REPOSITORY ]]; then return; fi
+  home=$HOME_DIR/mesos/$MACHINE_MESOS_VERSION
+  while read -r program; do
+    [[ -x $program ]] || fail "${MACHINE_MESOS_PACKAGES%% *} has brought no $program"
+    link "$program" "$home/${program##*/}"
+    record program "$(stat -Lc %s "$program")" - "$program" # another version is drift of this recipe
+  done <<<"$MACHINE_MESOS_PROGRAMS"
+  link "$MACHINE_MESOS_LAUNCHERS" "$home/launchers"
 }
 
 # From the store when it has packages: then nothing else is asked.
@@ -56,7 +96,8 @@ install_packages() {
   apt-get "${options[@]}" -o DPkg::Lock::Timeout=120 --quiet --quiet update
   # shellcheck disable=SC2086 # one word each
   apt-get "${options[@]}" -o DPkg::Lock::Timeout=120 --quiet --quiet --yes \
-    --fix-broken --no-install-recommends -o Dpkg::Use-Pty=0 install $wanted >/dev/null 9>&-
+    --fix-broken --no-install-recommends --allow-downgrades -o Dpkg::Use-Pty=0 \
+    install $wanted >/dev/null 9>&-
   note "installed ${wanted//$'\n'/ }"
 }
 
@@ -90,7 +131,9 @@ up() {
   fi
   grep -qE "\s$MACHINE_NAME(\s|$)" /etc/hosts ||
     echo "127.0.1.1 $MACHINE_NAME # kubernetes-mesos" >>/etc/hosts
+  use_repository
   install_packages
+  link_packaged
   remove_divert
 }
 
@@ -224,10 +267,15 @@ processes_in() {
 # our_programs: processes of what we installed, and those that containerd has for each pod. Hosts in
 # containers on this machine have programs of the same names, in PID namespaces of their own.
 our_programs() {
-  local here process shim='.*-namespace k8s[.]io .*-address /run/containerd/containerd[.]sock'
+  local here process launchers packaged=()
+  local shim='.*-namespace k8s[.]io .*-address /run/containerd/containerd[.]sock'
   here=$(readlink /proc/self/ns/pid)
+  for launchers in "$HOME_DIR"/mesos/*/launchers; do
+    if [[ -L $launchers ]]; then packaged+=(-o -lname "$(readlink "$launchers")/*"); fi
+  done
   {
-    find /proc/[0-9]*/exe -prune \( -lname "$HOME_DIR/*" -o -lname "$STORE/*" \) 2>/dev/null |
+    find /proc/[0-9]*/exe -prune \
+      \( -lname "$HOME_DIR/*" -o -lname "$STORE/*" "${packaged[@]}" \) 2>/dev/null |
       cut -d / -f 3 || true
     pgrep -f "^([^ ]*/)?python3[^ ]* $BIN/km " || true # a zipapp: the program is Python
     pgrep -f "^([^ ]*/)?containerd-shim[^ ]* $shim" || true

@@ -32,6 +32,12 @@ domain() {
   if [[ $MESOS_DOMAIN ]]; then echo "'--domain=$MESOS_DOMAIN'"; fi
 }
 
+# Packages bring more of them than we install.
+launchers() {
+  local packaged=$HOME_DIR/mesos/$MESOS_VERSION/launchers
+  if [[ -L $packaged ]]; then readlink "$packaged"; else echo "$BIN"; fi
+}
+
 # KillMode and Delegate: a restarted agent finds its executors, and the node in them, alive.
 unit() {
   cat <<END
@@ -43,7 +49,7 @@ StartLimitIntervalSec=0
 [Service]
 ExecStart=$BIN/mesos-agent --master=$MESOS_ZOOKEEPER --ip=$MESOS_ADDRESS --port=5051 \\
   --hostname=$MESOS_NAME --no-hostname_lookup --no-systemd_enable_support \\
-  --work_dir=$DATA/mesos/agent --runtime_dir=/run/mesos --launcher_dir=$BIN \\
+  --work_dir=$DATA/mesos/agent --runtime_dir=/run/mesos --launcher_dir=$(launchers) \\
   --reconfiguration_policy=additive --executor_registration_timeout=1mins \\
   $(isolation) $(attributes) $(domain) "--resources=$(resources)"
 KillMode=process

@@ -118,14 +118,18 @@ def machines():
 
 @pytest.fixture(scope="module")
 def commands(machines):
-    """Every command on hosts that the program has."""
+    return commands_of(machines, STACK, CLUSTER)
+
+
+def commands_of(machines: RealMachines, stack: str, cluster: dict[str, Any]) -> list[Made]:
+    """Every command on hosts that the program has for a stack file."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     recorder = Recorder(machines)
-    pulumi.runtime.set_mocks(machines, project="kubernetes-mesos", stack=STACK, monitor=recorder)
-    pulumi.runtime.set_all_config({"kubernetes-mesos:cluster": json.dumps(CLUSTER)})
+    pulumi.runtime.set_mocks(machines, project="kubernetes-mesos", stack=stack, monitor=recorder)
+    pulumi.runtime.set_all_config({"kubernetes-mesos:cluster": json.dumps(cluster)})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pulumi, "get_stack", lambda: STACK)
+        patch.setattr(pulumi, "get_stack", lambda: stack)
         patch.setattr(pulumi, "get_project", lambda: "kubernetes-mesos")
         patch.setattr(pulumi, "export", lambda *_: None)
         pulumi.runtime.test(lambda: runpy.run_path(str(ROOT / "__main__.py")) and None)()

@@ -141,14 +141,14 @@ def test_the_command_line_starts_on_the_standard_library_alone():
 
 def test_every_target_of_the_makefile_is_explained_and_known():
     text = (places.ROOT / "Makefile").read_text()
-    targets = set(re.findall(r"^([a-z]+):", text, re.MULTILINE))
-    explained = set(re.findall(r"^([a-z]+):.*## .+", text, re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", text, re.MULTILINE))
+    explained = set(re.findall(r"^([a-z-]+):.*## .+", text, re.MULTILINE))
     phony = set(re.search(r"^\.PHONY: (.*)", text, re.MULTILINE).group(1).split())
     parser = importlib.import_module("tools.commands")._parser()
     known = set(parser._subparsers._group_actions[0].choices)
 
     assert targets == explained == phony
-    ours = set(re.findall(r"^\t@\$\(TOOLS\) ([a-z]+)", text, re.MULTILINE))
+    ours = set(re.findall(r"^\t@\$\(TOOLS\) ([a-z-]+)", text, re.MULTILINE))
     assert ours <= known
 
 
