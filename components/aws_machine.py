@@ -64,8 +64,11 @@ def make_machine(name: str, args: AwsMachineArgs, opts: pulumi.ResourceOptions) 
         tags=tags,
         opts=pulumi.ResourceOptions.merge(
             opts,
-            # A newer image, or other words in the user data, are no reason to lose a machine.
-            pulumi.ResourceOptions(ignore_changes=["ami", "userData"], protect=args.protect),
+            # What matters at the first boot alone is no reason to lose a machine: a newer image,
+            # the operators' next key, other words in the user data.
+            pulumi.ResourceOptions(
+                ignore_changes=["ami", "keyName", "userData"], protect=args.protect
+            ),
         ),
     )
 

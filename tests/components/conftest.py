@@ -34,6 +34,8 @@ class Made:
     inputs: Mapping[str, Any]
     depends_on: tuple[str, ...]
     deleted_with: str
+    ignores: tuple[str, ...]
+    protected: bool
 
 
 class Machines(Mocks):
@@ -86,6 +88,8 @@ class Recorder(MockMonitor):
                     inputs=plain(rpc.deserialize_properties(request.object)),
                     depends_on=tuple(sorted(last(urn) for urn in request.dependencies)),
                     deleted_with=last(request.deletedWith),
+                    ignores=tuple(request.ignoreChanges),
+                    protected=request.protect,
                 )
             )
         return super().RegisterResource(request)

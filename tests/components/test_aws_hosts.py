@@ -305,6 +305,19 @@ def test_what_has_a_public_address_comes_after_the_gateway_and_goes_before_it(gu
         assert mocks.before(name) >= WAYS_OUT, name
 
 
+def test_what_matters_at_the_first_boot_alone_replaces_no_machine(guarded: Any) -> None:
+    recorder = guarded[0].recorder
+
+    for name in ("bastion", "control-1", "general-1"):
+        assert set(recorder[name].ignores) == {"ami", "keyName", "userData"}, name
+
+
+def test_only_control_hosts_are_protected(guarded: Any) -> None:
+    kept = {made.name for made in guarded[0].recorder.made if made.protected}
+
+    assert kept == {"control-1", "control-2", "control-3"}
+
+
 def test_no_machine_is_stopped_before_the_one_before_it_is_back(plain: Any) -> None:
     mocks = plain[0]
     machines = {"control-1", "control-2", "control-3", "general-1", "general-2", "cheap-1"}
