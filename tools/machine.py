@@ -122,13 +122,15 @@ def ensure(
     environment: Mapping[str, str] = os.environ,
     is_root: bool | None = None,
     debian: bool | None = None,
+    booted: bool = Path("/run/systemd/system").exists(),
     run: Run = subprocess.run,
     find: Callable[[Iterable[str]], list[Need]] = missing,
 ) -> None:
     """Install what is missing, or say what is and how to get it.
 
     Root on Debian or Ubuntu: the command is printed and run, unless KUBERNETES_MESOS_INSTALL=no.
-    Anyone else is told. What is optional is tried likewise and never stops anything.
+    Anyone else is told. A service that comes with a program does not stay; without systemd running
+    (not `booted`) none was started. What is optional is tried likewise and never stops anything.
     """
     purposes = tuple(purposes)
     lacking = find(purposes)
@@ -151,7 +153,7 @@ def ensure(
             print(f"{told}\n+ {shlex.join(command)}", file=sys.stderr, flush=True)
             run([*command, "--quiet=2"], env=quiet, stdout=sys.stderr, check=False)
     for service in (need.service for need in lacking if need.service):
-        command = ["systemctl", "--quiet", "disable", "--now", service]
+        command = ["systemctl", "--quiet", "disable", *(["--now"] if booted else []), service]
         print(f"+ {shlex.join(command)}", file=sys.stderr, flush=True)
         run(command, env=quiet, stdout=sys.stderr, check=False)
     still = find(purposes)

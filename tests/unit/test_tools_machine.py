@@ -28,12 +28,13 @@ class Finder:
         self.ran.append(command)
 
 
-def ensure(finder, *, root=True, debian=True, **environment):
+def ensure(finder, *, root=True, debian=True, booted=True, **environment):
     machine.ensure(
         ["building", "tests"],
         environment=environment,
         is_root=root,
         debian=debian,
+        booted=booted,
         run=finder.run,
         find=finder,
     )
@@ -90,6 +91,10 @@ def test_a_service_that_comes_with_a_program_is_not_left_running():
     ensure(finder)
 
     assert finder.ran[-1] == ["systemctl", "--quiet", "disable", "--now", "ssh"]
+
+    offline = Finder(lacks=[server])
+    ensure(offline, booted=False)
+    assert offline.ran[-1] == ["systemctl", "--quiet", "disable", "ssh"]
 
 
 def test_needs_are_found_by_command_and_by_file(tmp_path, monkeypatch):
