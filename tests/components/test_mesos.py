@@ -112,16 +112,19 @@ def test_the_version_of_nodes_stays_when_they_need_not_start_anew(recorder, run,
     assert run(lambda: runtime(**same).version) == run(lambda: runtime().version)
 
 
+def sized(**more):
+    size = {"cpus": 2, "memory_mb": 4096, "disk_gb": 20}
+    return host("agent-1", **size, attributes={"b": "2", "a": "1"}, **more)
+
+
 def agents(**more):
     prepared = local.Command("prepared")
     control_plane = local.Command("api-server")
-    size = {"cpus": 2, "memory_mb": 4096, "disk_gb": 20}
-    sized = host("agent-1", **size, attributes={"b": "2", "a": "1"}, **more)
     return MesosAgents(
         "mesos-agent",
         MesosAgentsArgs(
             **{
-                "hosts": [sized],
+                "hosts": [sized()],
                 "zookeeper_url": ZK,
                 "versions": VERSIONS,
                 "ports": ("80", "31000-32000"),
@@ -172,7 +175,7 @@ def test_an_agent_on_a_control_host_leaves_the_control_planes_memory_alone(
 
 
 def test_an_agent_looks_again_when_its_machine_is_of_another_type(recorder, run):
-    run(lambda: agents(kind="m6i.large").urn)
+    run(lambda: agents(hosts=[sized(kind="m6i.large")]).urn)
 
     given = variables(recorder["mesos-agent-agent-1"].inputs["stdin"])
     assert given["MESOS_MACHINE"] == "m6i.large"
