@@ -21,6 +21,7 @@ import pytest
 from pulumi.runtime.mocks import MockResourceArgs
 
 from components.programs import cache, program_versions
+from components.recipe import render, script
 from tests.components.conftest import Machines, Made, Recorder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -214,6 +215,22 @@ def test_a_second_run_changes_nothing(first, recipes):
     second = asyncio.run(run_all(recipes))
 
     assert {name: said[:2] for name, said in second.items()} == dict.fromkeys(first, (0, ""))
+
+
+@pytest.mark.parametrize(("host", "unit"), [("control-1", "etcd"), ("agent-1", "mesos-agent")])
+def test_a_host_is_back_when_all_of_it_takes_part_again(first, recipes, host, unit):
+    made = next(made for made in recipes if made.name == f"{unit}-{host}")
+    address = made.inputs["connection"]["host"]
+    values = {"RECIPE": "returned", "RETURNED_ADDRESS": address}
+    body = render(script("returned"), values).replace("LIMIT=300", "LIMIT=2")
+
+    assert asyncio.run(run(made, "bash -s -- up", body)) == (0, "", "")
+    on(host, recipes, f"systemctl stop {unit}")
+    status, _, errors = asyncio.run(run(made, "bash -s -- up", body))
+    assert (status, f"{unit} is not ready after 2 s" in errors) == (1, True)
+    on(host, recipes, f"systemctl start {unit}")
+    body = body.replace("LIMIT=2", "LIMIT=60")
+    assert asyncio.run(run(made, "bash -s -- up", body))[0] == 0
 
 
 @pytest.mark.parametrize("host", UNITS)
