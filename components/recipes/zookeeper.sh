@@ -9,7 +9,7 @@ server_lines() {
   local number=0 address
   for address in $ZOOKEEPER_SERVERS; do
     number=$((number + 1))
-    echo "server.$number=$address:2888:3888;2181"
+    echo "server.$number=$address:2888:3888"
   done
 }
 
@@ -31,8 +31,10 @@ admin.enableServer=false
 4lw.commands.whitelist=ruok,srvr,mntr
 autopurge.snapRetainCount=3
 autopurge.purgeInterval=24
+clientPort=2181
 END
-  if [[ $ZOOKEEPER_SERVERS == *" "* ]]; then server_lines; else echo clientPort=2181; fi
+  # Not the newer server.N=...;2181: Ubuntu 22.04 has ZooKeeper 3.4, which does not know it.
+  if [[ $ZOOKEEPER_SERVERS == *" "* ]]; then server_lines; fi
 }
 
 # No zkServer.sh: Debian's ignores the variables that say where the configuration is.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
 from components.zookeeper import ZooKeeper, ZooKeeperArgs, zookeeper_url
@@ -28,6 +30,27 @@ def test_a_server_knows_the_ensemble_and_itself(recorder, run):
         "ZOOKEEPER_SERVERS": "10.90.7.10 10.90.7.11 10.90.7.12",
         "ZOOKEEPER_ADDRESS": "10.90.7.11",
     }
+
+
+@pytest.mark.parametrize(
+    ("control", "servers"),
+    [
+        (1, []),
+        (3, [f"server.{number}=10.90.7.{9 + number}:2888:3888" for number in (1, 2, 3)]),
+    ],
+)
+def test_the_configuration_is_one_that_zookeeper_3_4_and_3_8_understand(
+    recorder, run, control, servers
+):
+    run(lambda: ZooKeeper("zk", ZooKeeperArgs(hosts=hosts(control=control).control)).url)
+
+    stdin = recorder["zk-control-1"].inputs["stdin"].replace('\nmain "$@"', "\nzoo_cfg")
+    lines = subprocess.run(
+        ["bash", "-s"], input=stdin, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+
+    assert "clientPort=2181" in lines
+    assert [line for line in lines if line.startswith("server.")] == servers
 
 
 def test_an_even_number_of_hosts_is_refused(recorder):
