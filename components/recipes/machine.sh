@@ -14,6 +14,7 @@ REPOSITORY=${MACHINE_REPOSITORY:-}
 REPOSITORY_LIST=/etc/apt/sources.list.d/kubernetes-mesos.list
 REPOSITORY_KEY=/etc/apt/keyrings/kubernetes-mesos.asc
 DIVERT=/usr/sbin/policy-rc.d
+LISTS_SECONDS=120 # for what else reads the mirror's lists
 OURS='# kubernetes-mesos: nothing starts before it is configured'
 SHARED=(containerd haproxy) # services of packages, which others may have used before us
 
@@ -80,6 +81,18 @@ finish_packages() {
     2>&1 9>&- || true # apt says what stays so
 }
 
+# update_lists OPTIONS...: a machine updates its lists by itself when it starts, and apt waits for its
+# own lock on packages only, not for the one on lists.
+update_lists() {
+  local said end=$((SECONDS + LISTS_SECONDS)) told=no
+  until said=$(apt-get "$@" -o DPkg::Lock::Timeout=120 --quiet --quiet update 2>&1); do
+    if [[ $said != *"Could not get lock"* ]] || ((SECONDS >= end)); then fail "apt-get update: $said"; fi
+    if [[ $told == no ]]; then echo "waits up to $LISTS_SECONDS s for another apt: ${said%%$'\n'*}"; fi
+    told=yes
+    sleep 2
+  done
+}
+
 # Packages that bring services of their own would start them before they are configured.
 install_packages() {
   local wanted options
@@ -93,7 +106,7 @@ install_packages() {
   trap remove_divert EXIT
   export DEBIAN_FRONTEND=noninteractive
   finish_packages
-  apt-get "${options[@]}" -o DPkg::Lock::Timeout=120 --quiet --quiet update
+  update_lists "${options[@]}"
   # shellcheck disable=SC2086 # one word each
   apt-get "${options[@]}" -o DPkg::Lock::Timeout=120 --quiet --quiet --yes \
     --fix-broken --no-install-recommends --allow-downgrades -o Dpkg::Use-Pty=0 \

@@ -378,3 +378,45 @@ def test_a_package_under_a_new_name_that_provides_the_old_one_is_not_missing() -
     ).stdout
 
     assert missing == "none-such\n"
+
+
+LOCKED = "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 7 (apt-get)"
+APT = """\
+apt-get() {{
+  echo x >>{file}
+  if (($(wc -l <{file}) <= {fails})); then echo "{said}"; return 100; fi
+}}
+sleep() {{ :; }}
+update_lists
+"""
+
+
+@pytest.mark.parametrize(
+    ("fails", "said", "limit", "status", "tries", "words"),
+    [
+        (0, LOCKED, 120, 0, 1, ""),
+        (2, LOCKED, 120, 0, 3, f"waits up to 120 s for another apt: {LOCKED}\n"),
+        (9, LOCKED, 0, 1, 1, f"apt-get update: {LOCKED}\n"),
+        (9, "E: no such mirror", 120, 1, 1, "apt-get update: E: no such mirror\n"),
+    ],
+)
+def test_the_lock_on_lists_is_waited_for_and_no_other_failure(
+    tmp_path: Path, fails: int, said: str, limit: int, status: int, tries: int, words: str
+) -> None:
+    file = tmp_path / "tries"
+    recipe = script("machine").partition("# One at a time")[0]
+    text = recipe.replace("LISTS_SECONDS=120", f"LISTS_SECONDS={limit}")
+
+    done = subprocess.run(
+        ["bash", "-s"],
+        input=text + APT.format(file=file, fails=fails, said=said),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == status
+    assert len(file.read_text().split()) == tries
+    assert done.stdout.endswith(words)
+    assert bool(done.stdout) == bool(words)
