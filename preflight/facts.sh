@@ -110,6 +110,7 @@ drift() {
       *.repaired) line_of "$manifest" && fact repaired "${recipe%.repaired}" "$line"; continue ;;
     esac
     fact recipe "$recipe"
+    packages=''
     while read -r kind first second name; do
       case $kind in
         file | program | link) differs_path "$kind" "$first" "$second" "$name" ;;
@@ -119,8 +120,10 @@ drift() {
           [ "$now" = "$first" ] || differs "sysctl $name is '$now', not '$first'"
           ;;
         mount) grep -q " $name $first " /proc/mounts || differs "$name is not mounted" ;;
+        package) packages="$packages $name" ;;
       esac
     done <"$manifest"
+    if [ "$packages" ]; then differs_packages "$packages"; fi
   done
 }
 
@@ -142,12 +145,23 @@ differs_path() {
       [ "$now" = "$2" ] || differs "$4 has $now bytes, not $2"
       ;;
     file)
-      now=$(stat -Lc %a "$4")
-      [ "$now" = "$2" ] || differs "$4 has mode $now, not $2"
+      # One stat for both. A manifest of before has no owner.
+      now=$(stat -Lc %a:%U "$4")
+      [ "${now%%:*}" = "${2%%:*}" ] || differs "$4 has mode ${now%%:*}, not ${2%%:*}"
+      case $2 in *:"${now#*:}") ;; *:*) differs "$4 belongs to ${now#*:}, not ${2#*:}" ;; esac
       now=$(sha256sum <"$4")
       [ "${now%% *}" = "$3" ] || differs "$4 has another content"
       ;;
   esac
+}
+
+# All at once: dpkg reads all that it knows each time.
+differs_packages() {
+  # shellcheck disable=SC2086,SC2016 # a word each; dpkg fills in
+  now=$newline$(dpkg-query --show --showformat='${db:Status-Status} ${Package}\n' $1 2>/dev/null)$newline
+  for name in $1; do
+    case $now in *"${newline}installed $name$newline"*) ;; *) differs "package $name is missing" ;; esac
+  done
 }
 
 differs_unit() {

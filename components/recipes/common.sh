@@ -25,8 +25,8 @@ note() {
 }
 
 # record KIND FIRST SECOND NAME: a line of the manifest.
-#   file MODE SHA256 PATH   link - TARGET PATH   program BYTES - PATH
-#   unit ENABLED ACTIVE NAME   sysctl VALUE - KEY
+#   file MODE:OWNER SHA256 PATH   link - TARGET PATH   program BYTES - PATH
+#   unit ENABLED ACTIVE NAME   sysctl VALUE - KEY   package - - NAME
 record() {
   manifest+=("$*")
   echo "$*" >>"$STARTED/$RECIPE"
@@ -41,7 +41,7 @@ fail() {
 write_file() {
   local path=$1 mode=$2 owner=$3 text=$4 new sum
   sum=$(printf '%s\n' "$text" | sha256sum)
-  record file "${mode#0}" "${sum%% *}" "$path"
+  record file "${mode#0}:$owner" "${sum%% *}" "$path"
   if [[ -f $path && ! -L $path && $(stat -c %a:%U "$path") == "${mode#0}:$owner" ]] &&
     printf '%s\n' "$text" | cmp -s - "$path"; then
     return

@@ -65,6 +65,19 @@ link_packaged() {
   link "$MACHINE_MESOS_LAUNCHERS" "$home/launchers"
 }
 
+# record_packages: those that the machine needs, each under the name that it has on this release.
+record_packages() {
+  local package
+  while read -r package; do record package - - "$package"; done < <(
+    dpkg-query --show --showformat='${db:Status-Status}, ${Package}, ${Provides}\n' |
+      awk -F ', *' -v wanted="$MACHINE_PACKAGES" '
+        BEGIN {split(wanted, names, " "); for (i in names) needed[names[i]]}
+        $1 == "installed" {
+          for (i = 2; i <= NF; i++) {sub(/ .*/, "", $i); if ($i in needed) {print $2; next}}
+        }'
+  )
+}
+
 # From the store when it has packages: then nothing else is asked.
 sources() {
   if [[ ! -f $PACKAGES/Packages ]]; then return; fi
@@ -147,6 +160,7 @@ up() {
   use_repository
   install_packages
   link_packaged
+  record_packages
   remove_divert
 }
 

@@ -380,6 +380,18 @@ def test_a_package_under_a_new_name_that_provides_the_old_one_is_not_missing() -
     assert missing == "none-such\n"
 
 
+@pytest.mark.skipif(shutil.which("dpkg-query") is None, reason="needs dpkg")
+def test_packages_are_remembered_under_the_names_that_they_have_here(tmp_path: Path) -> None:
+    listed = "installed, libcurl4t64, libcurl4 (= 8), other\ninstalled, kmod, \nremoved, socat, \n"
+    recipe = script("machine").partition("# One at a time")[0]
+    values = {"RECIPE": "machine", "MACHINE_PACKAGES": "kmod libcurl4 socat"}
+    stand_in = f"dpkg-query() {{ printf '{listed}'; }}\nSTARTED={tmp_path}\nrecord_packages\n"
+
+    subprocess.run(["bash", "-s"], input=render(recipe, values) + stand_in, text=True, check=True)
+
+    assert (tmp_path / "machine").read_text() == "package - - libcurl4t64\npackage - - kmod\n"
+
+
 LOCKED = "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 7 (apt-get)"
 APT = """\
 apt-get() {{

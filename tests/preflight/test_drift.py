@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def line(path: Path) -> str:
-    return f"file 644 {hashlib.sha256(path.read_bytes()).hexdigest()} {path}\n"
+    return f"file 644:{path.owner()} {hashlib.sha256(path.read_bytes()).hexdigest()} {path}\n"
 
 
 def test_a_host_as_it_was_left_has_no_drift(tmp_path: Path, file: Path) -> None:
@@ -82,6 +83,25 @@ def test_changed_content_mode_link_size_and_absence_are_each_named(
     assert found[5] == "sysctl kernel.ostype is 'Linux', not 'Windows'"
     assert found[6] == f"{tmp_path} is not mounted"
     assert found[7].startswith("no-such.service is ")
+
+
+def test_another_owner_is_a_difference_and_a_manifest_without_owners_none(
+    tmp_path: Path, file: Path
+) -> None:
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+
+    found = read(tmp_path, f"file 644:etcd {digest} {file}\nfile 644 {digest} {file}\n")
+
+    assert found.drift == {"demo": (f"{file} belongs to {file.owner()}, not etcd",)}
+
+
+@pytest.mark.skipif(shutil.which("dpkg-query") is None, reason="needs dpkg")
+def test_a_package_that_was_removed_is_a_difference(tmp_path: Path) -> None:
+    manifest = "package - - dpkg\npackage - - no-such-package\npackage - - coreutils\n"
+
+    found = read(tmp_path, manifest)
+
+    assert found.drift == {"demo": ("package no-such-package is missing",)}
 
 
 def facts(**changed: object) -> Facts:
