@@ -138,6 +138,12 @@ def way(login: MetalMachine | MetalBastion) -> dict[str, Any]:
     }
 
 
+DIAL_ERRORS = 2
+DIAL_SECONDS = 10
+"""Preflight has just talked to the machine: one that is silent now has died, and is not dialled for
+minutes."""
+
+
 def connection(machine: MetalMachine) -> remote.ConnectionArgs:
     bastion = machine.bastion
     return remote.ConnectionArgs(
@@ -152,9 +158,13 @@ def connection(machine: MetalMachine) -> remote.ConnectionArgs:
             user=bastion.user,
             private_key=private_key(bastion.key),
             host_key=bastion.host_key,
+            dial_error_limit=DIAL_ERRORS,
+            per_dial_timeout=DIAL_SECONDS,
         )
         if bastion
         else None,
+        dial_error_limit=DIAL_ERRORS,
+        per_dial_timeout=DIAL_SECONDS,
     )
 
 

@@ -135,7 +135,20 @@ import_images() {
   done < <(archives)
 }
 
+# cri_answers: containerd itself may answer long before the part of it that the kubelet talks to.
+cri_answers() {
+  ctr plugins ls | awk '$1 == "io.containerd.grpc.v1" && $2 == "cri" && $NF == "ok" {found = 1}
+    END {exit !found}'
+}
+
+agent_registered() {
+  curl --silent --fail --max-time 2 "http://$NODE_ADDRESS:5051/metrics/snapshot" |
+    grep -q '"slave\\*/registered":1'
+}
+
 up() {
+  local served_before=no
+  if agent_registered; then served_before=yes; fi
   keep /etc/containerd/config.toml
   write_file /etc/containerd/config.toml 0644 root "$(containerd_config)"
   run_unit containerd
@@ -159,8 +172,11 @@ up() {
     run_unit haproxy
     wait_until 20 haproxy port_open 127.0.0.1 6444
   fi
-  wait_until 60 containerd ctr version
+  wait_until 60 containerd cri_answers
   import_images
+  # The next host changes when this one is done: not before this one can run pods again. An agent that
+  # did not serve before either is for its own recipe to start, which comes after this one.
+  if [[ $served_before == yes ]]; then wait_until 60 mesos-agent agent_registered; fi
 }
 
 down() {

@@ -23,8 +23,8 @@ from components.recipe import run_recipe
 from tests.components import hosts_suite
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHG8rSCkeRc+L9nVWVYj0gIaY2eVeyC636bntrN0WLEP"
-DIALLING = {"dialErrorLimit": 10, "perDialTimeout": 15}
-"""What pulumi-command fills in."""
+DIALLING = {"dialErrorLimit": 2, "perDialTimeout": 10}
+"""A machine that dies during `up` is not dialled for minutes."""
 
 VERSIONS = {
     name: f"{name}-1"
