@@ -69,7 +69,7 @@ def explain(model: type[BaseModel], error: ErrorDetails) -> Problem:
     location = error["loc"]
     given = shown(error["input"])
     context: Mapping[str, Any] = error.get("ctx", {})
-    place = dotted(location)
+    place = dotted(without_kind(model, location))
     kind = error["type"]
     if kind == OWN_KIND:
         return Problem(
@@ -88,7 +88,7 @@ def explain(model: type[BaseModel], error: ErrorDetails) -> Problem:
         return Problem(
             place=f"{place}.on",
             given=shown(context.get("tag", "missing")),
-            allowed=context.get("expected_tags", "'lab', 'metal', 'aws'"),
+            allowed=", ".join(repr(kind) for kind in kinds(model, location)),
             remedy="say which kind of hosts these are",
         )
     # pydantic's own words are no template: a pattern in them may have braces.
@@ -129,7 +129,7 @@ def unknown_key(model: type[BaseModel], location: Sequence[int | str]) -> Proble
     known = list(owner.model_fields) if owner else []
     near = difflib.get_close_matches(str(location[-1]), known, n=1)
     return Problem(
-        place=dotted(location),
+        place=dotted(without_kind(model, location)),
         given="unknown key",
         allowed=", ".join(known),
         remedy=f"did you mean {near[0]!r}?" if near else "remove it",
@@ -138,14 +138,20 @@ def unknown_key(model: type[BaseModel], location: Sequence[int | str]) -> Proble
 
 def dotted(location: Sequence[int | str]) -> str:
     """Join a location the way the messages write it."""
-    return ".".join((ROOT, *(str(part) for part in without_kind(location))))
+    return ".".join((ROOT, *(str(part) for part in location)))
 
 
-def without_kind(location: Sequence[int | str]) -> Sequence[int | str]:
+def without_kind(model: type[BaseModel], location: Sequence[int | str]) -> tuple[int | str, ...]:
     """Drop the kind of hosts: pydantic puts it behind ``hosts``, where no file has it."""
-    if len(location) > 1 and location[0] == "hosts" and location[1] in {"lab", "metal", "aws"}:
-        return (location[0], *location[2:])
-    return location
+    return tuple(
+        part for index, part in enumerate(location) if part not in kinds(model, location[:index])
+    )
+
+
+def kinds(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:
+    """Name the kinds that the mapping at a location may be of; none, where it is of one alone."""
+    models = models_at(model, location)
+    return [kind_of(one) for one in models] if len(models) > 1 else []
 
 
 def shown(value: object) -> str:
@@ -164,6 +170,11 @@ def described(model: type[BaseModel], location: Sequence[int | str]) -> str:
 
 def model_at(model: type[BaseModel], location: Sequence[int | str]) -> type[BaseModel] | None:
     """Find the model that describes the mapping at a location."""
+    return next(iter(models_at(model, location)), None)
+
+
+def models_at(model: type[BaseModel], location: Sequence[int | str]) -> list[type[BaseModel]]:
+    """Find the models of which one describes the mapping at a location."""
     candidates = [model]
     for part in location:
         if isinstance(part, int):
@@ -173,7 +184,7 @@ def model_at(model: type[BaseModel], location: Sequence[int | str]) -> type[Base
             continue
         field = candidates[0].model_fields.get(part) if candidates else None
         candidates = list(models_in(field.annotation)) if field else []
-    return candidates[0] if candidates else None
+    return candidates
 
 
 def kind_of(model: type[BaseModel]) -> str:

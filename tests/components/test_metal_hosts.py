@@ -204,6 +204,29 @@ def test_metal_hosts_keep_what_hosts_promise(key: Path) -> None:
     hosts_suite.check(component.hosts)
 
 
+@pytest.mark.parametrize(
+    ("broken", "promise"),
+    [
+        ({"host_key": "AAAA"}, "no host key: AAAA"),
+        ({"address": "rack2.lan"}, "rack2.lan"),
+        ({"key": Path("/dev/null")}, "what to log in with"),
+    ],
+)
+def test_the_suite_sees_a_promise_that_is_not_kept(
+    key: Path, broken: dict[str, Any], promise: str
+) -> None:
+    agent = {"key": key, "address": "10.0.0.12", **broken}
+    _, component = build(
+        [
+            machine("rack1", "10.0.0.11", Role.CONTROL, key=key),
+            machine("rack2", agent.pop("address"), Role.AGENT, **agent),
+        ]
+    )
+
+    with pytest.raises((AssertionError, ValueError), match=promise):
+        hosts_suite.check(component.hosts)
+
+
 def test_hosts_say_where_they_stand_the_way_mesos_reads_it() -> None:
     text = domain_text(FaultDomain(region="eu", zone="r1"))
 
