@@ -136,11 +136,11 @@ def _seen_waiting(world: World, pod: Pod, old: Pod | None) -> None:
 def pod_gone(world: World, uid: str) -> None:
     """A pod's object is deleted: nothing of it runs any more."""
     pod = world.pods.pop(uid, None)
+    if pod is None or not pod.node:  # of others kube-scheduler does not ask
+        world.note_ended(uid)
     if pod is None:
         return
     world.heard_of.discard(uid)
-    if not pod.node:  # of others kube-scheduler does not ask
-        world.note_ended(uid)
     world.unwait(pod)
     _off_node(world, pod)
     world.rejected.pop(uid, None)

@@ -190,7 +190,8 @@ def _adjust(world: World, run: NodeRun, node: Node, agent: Agent) -> None:
     tainted = any(t.key == AGENT_UNREACHABLE.key for t in node.taints)
     taint = run.phase == UNREACHABLE and not tainted
     untaint = run.phase != UNREACHABLE and tainted
-    if cordon is None and not (missing or taint or untaint):
+    stale = run.phase != DRAINING and not node.unschedulable and CORDONED_BY_KM in node.annotations
+    if cordon is None and not (missing or taint or untaint or stale):
         return
     if Alarm("adjusted", run.name) in world.timers:
         return
@@ -201,7 +202,8 @@ def _adjust(world: World, run: NodeRun, node: Node, agent: Agent) -> None:
             reason=f"{run.name} is {run.phase}",
             node=run.name,
             unschedulable=cordon,
-            annotations=None if cordon is None else {CORDONED_BY_KM: kept},
+            # An operator's uncordon leaves our mark behind: the next cordon would pass for ours.
+            annotations={CORDONED_BY_KM: kept} if stale or cordon is not None else None,
             add_taints=(AGENT_UNREACHABLE,) if taint else (),
             remove_taints=(AGENT_UNREACHABLE,) if untaint else (),
             labels=dict(missing) or None,

@@ -168,8 +168,6 @@ def _node_told(world: World, task: Task, status: TaskStatus) -> None:
         return
     if status.state == "TASK_UNREACHABLE":
         lifecycle.unreachable(world, run)
-    elif status.state == "TASK_KILLING":
-        lifecycle.drain(world, run, "maintenance", "Mesos drains the agent")
     elif run.phase == UNREACHABLE and status.state in LIVE:
         lifecycle.reachable(world, run)
     else:
@@ -227,8 +225,8 @@ def agent_added(world: World, event: AgentAdded) -> None:
 def inverse_offers(world: World, event: InverseOffersReceived) -> None:
     """Agents are wanted back: drain their nodes; agree once nothing of ours is there."""
     for inverse in event.inverse_offers:
-        if not world.synced:
-            _not_yet(world, inverse, "km is still reading the state of Mesos and Kubernetes")
+        if not world.synced or inverse.agent_id in world.recovering:
+            _not_yet(world, inverse, "km has yet to look at what runs there")
             continue
         agent = world.ledger.agents.get(inverse.agent_id) or world.ledger.on_host(inverse.hostname)
         if agent is None:

@@ -23,6 +23,8 @@ from km.simulate.clock import Clock
 from km.simulate.master import InvariantError
 
 BACKOFF_FIRST, BACKOFF_MOST = 1.0, 5.0
+COLLECT_AFTER = 40.0
+"""Seconds that a node is gone before its pods are deleted."""
 
 
 def _unwatched(pod: Pod) -> None:
@@ -80,6 +82,10 @@ class Cluster:
         self.latencies: list[float] = []
         self.ends: dict[str, float] = {}
         """How long a pod runs once bound; pods that are not named run for good."""
+        self.dislikes: dict[str, frozenset[str]] = {}
+        """Nodes that kube-scheduler does not take for a pod, for reasons that km can not know."""
+        self.original: dict[str, Shape] = {}
+        """What resized pods were before."""
         self.bound_count = 0
         self.finished = 0
         self.replaced = 0
@@ -92,7 +98,13 @@ class Cluster:
 
     # Owners
 
-    def create(self, shape: Shape, seconds: float | None = None, priority: int = 0) -> str:
+    def create(
+        self,
+        shape: Shape,
+        seconds: float | None = None,
+        priority: int = 0,
+        dislikes: frozenset[str] = frozenset(),
+    ) -> str:
         """A pod that runs for so long, or for good; the owner replaces it when it is deleted."""
         self._count += 1
         uid = f"u{self._count}"
@@ -107,6 +119,8 @@ class Cluster:
         self.created[uid] = self.clock.now
         if seconds is not None:
             self.ends[uid] = seconds
+        if dislikes:
+            self.dislikes[uid] = dislikes
         self.pods[uid] = pod
         self.clock.after(0.002, self.watch_pod, pod)
         self._activate(uid)
@@ -122,11 +136,29 @@ class Cluster:
         seconds = self.ends.pop(uid, None)
         self.created.pop(uid, None)
         self.tries.pop(uid, None)
+        self.dislikes.pop(uid, None)
+        shape = self.original.pop(uid, pod.shape)
         self.clock.after(0.002, self.watch_gone, pod)
         if replace_it:
             self.replaced += 1
-            self.create(pod.shape, seconds, pod.priority)
+            self.create(shape, seconds, pod.priority)
         self.wake()
+
+    def resize(self, uid: str, shape: Shape) -> None:
+        """Somebody resizes a running pod in place."""
+        pod = self.pods[uid]
+        node = self.nodes.get(pod.node)
+        if node is not None and uid in node.pods:
+            node.cpus += pod.need.cpus - shape.need.cpus
+            node.mem += pod.need.mem - shape.need.mem
+        self.original.setdefault(uid, pod.shape)
+        self.pods[uid] = resized = replace(pod, shape=shape)
+        self.clock.after(0.002, self.watch_pod, resized)
+
+    def put_back(self, uid: str) -> None:
+        """A resize is undone."""
+        if uid in self.original and not self.pods[uid].finished:
+            self.resize(uid, self.original[uid])
 
     def _forget(self, uid: str, name: str, pod: Pod) -> None:
         node = self.nodes.get(name)
@@ -179,6 +211,13 @@ class Cluster:
     def delete_node(self, name: str) -> None:
         if self.nodes.pop(name, None) is not None:
             self.names.remove(name)
+            self.clock.after(COLLECT_AFTER, self._collect, name)
+
+    def _collect(self, name: str) -> None:
+        """Kubernetes' garbage collection of pods whose node is gone."""
+        if name not in self.nodes:
+            for uid in [uid for uid, pod in self.pods.items() if pod.node == name]:
+                self.remove(uid, replace_it=True)
 
     # kube-scheduler
 
@@ -225,13 +264,14 @@ class Cluster:
         if total > 100:
             wanted = max(100, total * max(5, 50 - total // 125) // 100)
         cpus, mem, nodes = pod.need.cpus, pod.need.mem, self.nodes
+        dislikes = self.dislikes.get(pod.uid, ())
         found: list[str] = []
         start = self._rotation % total if total else 0
         seen = 0
         for name in chain(islice(self.names, start, None), islice(self.names, start)):
             seen += 1
             node = nodes[name]
-            if node.cpus >= cpus and node.mem >= mem and node.open:
+            if node.cpus >= cpus and node.mem >= mem and node.open and name not in dislikes:
                 found.append(name)
                 if len(found) >= wanted:
                     break

@@ -18,7 +18,7 @@ from km.core import Core
 from km.events import Event
 from km.launches import parse_task_id
 from km.objects import Node, Taint
-from km.offers import Offer, TaskStatus
+from km.offers import InverseOffer, Offer, TaskStatus
 from km.pods import Pod
 from km.rules import Rules
 from km.simulate.clock import Clock
@@ -31,6 +31,9 @@ TASK_START = 0.010
 TASK_END = 0.050
 EXECUTOR_START = 0.3
 NODE_READY = 2.0
+ASK_AGAIN = 15.0
+"""How soon Mesos asks for an agent again that is not given back."""
+
 RESEND = 10.0
 """Mesos' STATUS_UPDATE_RETRY_INTERVAL_MIN: how soon an agent repeats what nobody acknowledged."""
 
@@ -153,6 +156,32 @@ class Km(Framework, Extender):
                 self._update(task.id, agent.id, "TASK_UNREACHABLE", "the agent is unreachable")
         self._stream(on.AgentRemoved(agent_id=agent.id))
 
+    def drained(self, agent: SimAgent) -> None:
+        """Minions keep their pods when they are told to end them: km evicts them first."""
+        for task in agent.tasks.values():
+            if task.record is not None:
+                task.record = replace(task.record, state="TASK_KILLING")
+                self._report(task.id, agent, "TASK_KILLING")
+
+    def wanted_back(self, agent: SimAgent) -> None:
+        """The operator asks for an agent, and again until km agrees or it is called off."""
+        agent.wanted_back = agent.reclaimed = True
+        self._ask_back(agent)
+
+    def _ask_back(self, agent: SimAgent) -> None:
+        if not agent.wanted_back or self.master.agents.get(agent.id) is not agent:
+            return
+        if agent.up and agent.id not in self.master.recovering:
+            inverse = InverseOffer(
+                id=f"back-{agent.id}",
+                agent_id=agent.id,
+                hostname=agent.hostname,
+                starts_at=1.0,
+                seconds=None,
+            )
+            self._stream(on.InverseOffersReceived(inverse_offers=(inverse,)))
+        self.clock.after(ASK_AGAIN, self._ask_back, agent)
+
     def _update(self, task_id: str, agent_id: str, state: str, message: str = "") -> None:
         status = TaskStatus(
             task_id=task_id, state=state, agent_id=agent_id, message=message, uuid="u"
@@ -168,8 +197,10 @@ class Km(Framework, Extender):
         def say() -> None:
             if self.master.agents.get(agent.id) is not agent:
                 return
-            if state == "TASK_RUNNING" and task_id not in agent.tasks:
-                return  # its end has been said meanwhile
+            task = agent.tasks.get(task_id)
+            now = task.record.state if task is not None and task.record is not None else ""
+            if state in ("TASK_RUNNING", "TASK_KILLING") and now != state:
+                return  # something later has been said meanwhile
             if self.connected and agent.up and agent.id not in self.master.recovering:
                 self.tell(on.TaskUpdated(status=status))
             else:
@@ -256,6 +287,9 @@ class Km(Framework, Extender):
             self.clock.after(1.0, self._runs, task, agent)  # told when the agent is back
             return
         assert task.record is not None
+        if task.record.state == "TASK_KILLING":  # it never came to run
+            self.executor_ends(agent, 0)
+            return
         task.record = replace(task.record, state="TASK_RUNNING")
         self._report(task.id, agent, "TASK_RUNNING")
         kind, name = parse_task_id(task.id)
@@ -311,6 +345,10 @@ class Km(Framework, Extender):
 
     def _do_ShutdownExecutor(self, action: do.ShutdownExecutor) -> None:  # noqa: N802
         agent = self.master.agents.get(action.agent_id)
+        node = self.cluster.nodes.get(agent.hostname) if agent is not None else None
+        free_to_stay = agent is not None and not agent.reclaimed
+        if free_to_stay and node is not None and node.node.cordoned_by_operator:
+            raise InvariantError(f"{node.name}, which an operator cordoned, is ended")
         if agent is not None and agent.up and self.connected:
             self.clock.after(1.0, self.executor_ends, agent, 0)
 
@@ -322,6 +360,12 @@ class Km(Framework, Extender):
         for task in self.master.end_executor(agent, self):
             self._report(task.id, agent, "TASK_FAILED", "Executor terminated")
         self._stream(on.ExecutorExited(agent_id=agent.id, executor_id=executor_id, status=status))
+
+    def _do_AcceptInverse(self, action: do.AcceptInverse) -> None:  # noqa: N802
+        for inverse_id in action.inverse_offer_ids:
+            agent = self.master.agents.get(inverse_id.removeprefix("back-"))
+            if agent is not None and any(task.framework is self for task in agent.tasks.values()):
+                raise InvariantError(f"{agent.hostname} is given back with tasks on it")
 
     def _do_Reconcile(self, action: do.Reconcile) -> None:  # noqa: N802
         if not self.connected:
@@ -385,15 +429,32 @@ class Km(Framework, Extender):
         if known is None:
             self._failed(action, "not found", 404)
             return
+        if action.unschedulable is False and known.node.cordoned_by_operator:
+            raise InvariantError(f"{action.node}, which an operator cordoned, is uncordoned")
         node = _changed(known.node, action)
         self.cluster.set_node(node, None)
         self.clock.after(0.002, self._node_changed, node)
 
+    def _do_RevertResize(self, action: do.RevertResize) -> None:  # noqa: N802
+        self.cluster.put_back(action.uid)
+
     def _do_DeleteNode(self, action: do.DeleteNode) -> None:  # noqa: N802
         known = self.cluster.nodes.get(action.node)
         if known is not None and known.node.uid == action.uid:
-            self.cluster.delete_node(action.node)
-        self.clock.after(0.002, self._node_gone, action.node)
+            self.delete_node(action.node)
+        else:
+            self.clock.after(0.002, self._node_gone, action.node)
+
+    def delete_node(self, name: str) -> None:
+        """Somebody deletes a Node object."""
+        self.cluster.delete_node(name)
+        self.clock.after(0.002, self._node_gone, name)
+
+    def cordon(self, name: str, *, unschedulable: bool) -> None:
+        """An operator's `kubectl cordon` or `uncordon`, which know nothing of km's annotation."""
+        node = replace(self.cluster.nodes[name].node, unschedulable=unschedulable)
+        self.cluster.set_node(node, None)
+        self.clock.after(0.002, self._node_changed, node)
 
     def _node_gone(self, name: str) -> None:
         if name not in self.cluster.nodes:

@@ -60,6 +60,9 @@ class Framework:
     def lost(self, agent: SimAgent) -> None:
         """An agent is gone, with all that ran there."""
 
+    def drained(self, agent: SimAgent) -> None:
+        """An agent is drained; whoever does not care lets its tasks run."""
+
 
 class SimTask:
     __slots__ = ("framework", "id", "record", "resources")
@@ -74,8 +77,8 @@ class SimTask:
 
 class SimAgent:
     __slots__ = (
-        "attributes", "executor", "executor_resources", "free", "hostname", "id", "offers",
-        "tasks", "total", "up", "zone",
+        "attributes", "draining", "executor", "executor_resources", "free", "hostname", "id",
+        "offers", "reclaimed", "tasks", "total", "up", "wanted_back", "zone",
     )  # fmt: skip
 
     def __init__(self, agent_id: str, hostname: str, total: Resources, zone: str) -> None:
@@ -90,6 +93,12 @@ class SimAgent:
         self.executor: Mapping[str, Any] | None = None
         self.executor_resources = NOTHING
         self.up = True
+        self.draining = False
+        """DRAIN_AGENT was called."""
+        self.wanted_back = False
+        """Maintenance is planned."""
+        self.reclaimed = False
+        """Whether either was so since its executor was started."""
 
 
 @lru_cache(maxsize=4096)
@@ -140,7 +149,10 @@ class Master:
         agents = [
             agent
             for agent in self.agents.values()
-            if agent.up and agent.free.cpus >= 10 and agent.id not in self.recovering
+            if agent.up
+            and agent.free.cpus >= 10
+            and not agent.draining
+            and agent.id not in self.recovering
         ]
         self.random.shuffle(agents)
         for agent in agents:
@@ -181,6 +193,7 @@ class Master:
             resources=free,
             attributes=agent.attributes,
             zone=agent.zone,
+            unavailable_from=1.0 if agent.wanted_back else None,
         )
 
     def _take_back(self, offer_id: str) -> tuple[SimAgent, Framework, Resources] | None:
@@ -284,6 +297,7 @@ class Master:
                 continue
             if starts is not NOTHING:
                 agent.executor, agent.executor_resources = info["executor"], starts
+                agent.reclaimed = agent.wanted_back
             left = left - need - starts
             launched.append(self._launch(framework, agent, info))
         self._release(agent, framework, left)
@@ -345,6 +359,14 @@ class Master:
         for offer_id in list(agent.offers):
             self.rescind(offer_id)
 
+    def drain(self, agent: SimAgent) -> None:
+        """DRAIN_AGENT: nothing of it is offered, and all its tasks are told to end."""
+        agent.draining = agent.reclaimed = True
+        for offer_id in list(agent.offers):
+            self.rescind(offer_id)
+        for framework in self.frameworks:
+            framework.drained(agent)
+
     def void_offers(self, framework: Framework) -> None:
         """The framework's stream is cut: its offers are void."""
         for offer_id, agent_id in list(self.where.items()):
@@ -388,6 +410,7 @@ class Master:
                     attributes=agent.attributes,
                     zone=agent.zone,
                     active=agent.up,
+                    draining=agent.draining,
                     others=others,
                 )
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from km.events import Disconnected
 from km.pods import Shape
@@ -130,10 +130,14 @@ class Scenario:
     def _make_accidents(self) -> None:
         kinds = [
             self._rescind, self._stream_cut, self._km_restarts, self._api_stutters,
-            self._agent_silent, self._master_fails,
+            self._agent_silent, self._master_fails, self._operator_cordons,
         ]  # fmt: skip
         if self.plan.kinds == "all":
-            kinds += [self._agent_dies, self._executor_ends, self._pod_deleted, self._pod_deleted]
+            kinds += [
+                self._agent_dies, self._executor_ends, self._pod_deleted, self._pod_deleted,
+                self._agent_drained, self._agent_wanted_back, self._node_deleted,
+                self._pod_resized, self._scheduler_lags, self._scheduler_refuses,
+            ]  # fmt: skip
         for _ in range(self.plan.accidents):
             when = self.random.uniform(5, self._last_made + 60)
             self.clock.after(when, self._accident, self.random.choice(kinds))
@@ -196,6 +200,58 @@ class Scenario:
     def _pod_deleted(self) -> None:
         if self.cluster.pods:
             self.cluster.remove(self.random.choice(list(self.cluster.pods)), replace_it=True)
+
+    def _agent_drained(self) -> None:
+        """DRAIN_AGENT, and after a time REACTIVATE_AGENT."""
+        agent = self.random.choice(list(self.master.agents.values()))
+        if agent.up and not agent.draining and agent.id not in self.master.recovering:
+            self.master.drain(agent)
+            self.clock.after(self.random.uniform(1, 60), setattr, agent, "draining", False)
+
+    def _agent_wanted_back(self) -> None:
+        """Maintenance is planned, and called off after a time."""
+        agent = self.random.choice(list(self.master.agents.values()))
+        if not agent.wanted_back:
+            self.km.wanted_back(agent)
+            self.clock.after(self.random.uniform(1, 60), setattr, agent, "wanted_back", False)
+
+    def _operator_cordons(self) -> None:
+        """An operator cordons a node, and uncordons it after a time, if it is still there."""
+        nodes = [node for node in self.cluster.nodes.values() if not node.node.unschedulable]
+        if nodes:
+            node = self.random.choice(nodes)
+            self.km.cordon(node.name, unschedulable=True)
+            self.clock.after(self.random.uniform(1, 90), self._operator_uncordons, node.name)
+
+    def _operator_uncordons(self, name: str) -> None:
+        if name in self.cluster.nodes:
+            self.km.cordon(name, unschedulable=False)
+
+    def _node_deleted(self) -> None:
+        """Somebody deletes a Node object."""
+        if self.cluster.nodes:
+            self.km.delete_node(self.random.choice(list(self.cluster.nodes)))
+
+    def _pod_resized(self) -> None:
+        """Somebody makes a running pod larger, in place."""
+        running = [uid for uid, pod in self.cluster.pods.items() if pod.node and not pod.finished]
+        if running:
+            uid = self.random.choice(running)
+            shape = self.cluster.pods[uid].shape
+            self.cluster.resize(uid, replace(shape, need=shape.need.scaled(2)))
+
+    def _scheduler_lags(self) -> None:
+        """kube-scheduler asks about a pod that is gone already."""
+        waiting = [pod for pod in self.cluster.pods.values() if not pod.node]
+        if waiting:
+            pod = self.random.choice(waiting)
+            self.cluster.remove(pod.uid, replace_it=True)
+            self.clock.after(0.005, self.km.filter, pod, tuple(self.cluster.names))
+
+    def _scheduler_refuses(self) -> None:
+        """A pod comes that kube-scheduler takes to none of the nodes that there are."""
+        shape = Shape(need=Resources.of(cpus=0.1, mem=32))
+        self.cluster.create(shape, dislikes=frozenset(self.cluster.names))
 
     def _api_stutters(self) -> None:
         self.km.fail_every = 3
@@ -260,17 +316,25 @@ class Scenario:
         """At the end: each pod has its one task, each task its pod; what waits fits nowhere."""
         if self.plan.kinds == "harmless" and self.cluster.replaced:
             raise InvariantError(f"{self.cluster.replaced} pods were lost for nothing")
+        ghosts = set(self.km.core.world.pods) - set(self.cluster.pods)
+        if ghosts:
+            raise InvariantError(f"km goes on with pods that are gone: {sorted(ghosts)[:5]}")
         tasks: dict[str, list[str]] = {}
+        granted: dict[str, Resources] = {}
         for agent in self.master.agents.values():
             for task in agent.tasks.values():
                 if task.id.startswith("pod."):
-                    tasks.setdefault(task.id.split(".")[1], []).append(agent.hostname)
+                    uid = task.id.split(".")[1]
+                    tasks.setdefault(uid, []).append(agent.hostname)
+                    granted[uid] = task.resources
         for uid, pod in self.cluster.pods.items():
             where = tasks.pop(uid, [])
             if pod.finished:
                 continue
             if pod.node and where != [pod.node]:
                 raise InvariantError(f"{pod.full_name} is on {pod.node}, its tasks on {where}")
+            if pod.node and not granted[uid].covers(pod.need):
+                raise InvariantError(f"{pod.full_name} asks {pod.need}, its task {granted[uid]}")
             if not pod.node:
                 if where:
                     raise InvariantError(f"{pod.full_name} waits and has tasks on {where}")
@@ -282,10 +346,15 @@ class Scenario:
         pod = self.cluster.pods[uid]
         overhead = self.rules.executor + self.rules.node_task
         for agent in self.master.agents.values():
+            node = self.cluster.nodes.get(agent.hostname)
+            if agent.draining or agent.wanted_back or (node and node.node.unschedulable):
+                continue
+            if agent.hostname in self.cluster.dislikes.get(uid, ()):
+                continue
             room = agent.free
             for _, amount in agent.offers.values():
                 room = room + amount
-            if agent.hostname not in self.cluster.nodes:
+            if node is None:
                 room = room - overhead
             if room.covers(pod.need):
                 raise InvariantError(

@@ -158,6 +158,12 @@ def test_a_node_that_an_operator_cordoned_is_not_changed_for_a_new_version() -> 
     assert [s.executor_id for s in of(stage.wait(20), do.ShutdownExecutor)] == ["km-b"]
 
 
+def test_a_mark_of_ours_that_an_operators_uncordon_left_behind_is_taken_off(stage) -> None:
+    (update,) = of(stage.ready("a", annotations={CORDONED_BY_KM: "idle"}), do.UpdateNode)
+
+    assert (update.unschedulable, update.annotations) == (None, {CORDONED_BY_KM: None})
+
+
 def test_an_uncordon_that_failed_is_not_made_again_once_an_operator_has_cordoned(stage) -> None:
     ours = {CORDONED_BY_KM: "idle"}
     (update,) = of(stage.ready("a", unschedulable=True, annotations=ours), do.UpdateNode)
@@ -236,6 +242,14 @@ def test_an_agent_that_mesos_drains_is_emptied_through_evictions(stage) -> None:
 
     assert of(gone, do.ShutdownExecutor)[0].executor_id == "km-a"
     assert of(stage.task(node, "TASK_KILLED"), do.DeleteNode)[0].node == "a"
+
+
+def test_an_agent_that_was_out_of_reach_when_mesos_began_to_drain_it_is_emptied(stage) -> None:
+    stage.run_pod(pod("p"), "a")
+    stage.task("node.a.1001", "TASK_UNREACHABLE")
+
+    assert [evict.uid for evict in of(drained_by_mesos(stage), do.EvictPod)] == ["p"]
+    assert stage.core.world.runs["a"].phase == "draining"
 
 
 def test_an_agent_that_the_master_lists_as_draining_is_emptied(stage) -> None:

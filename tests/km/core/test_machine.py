@@ -57,7 +57,8 @@ class Anything(RuleBasedStateMachine):
         kind=st.sampled_from(
             [
                 "_rescind", "_executor_ends", "_stream_cut", "_km_restarts", "_pod_deleted",
-                "_api_stutters", "_master_fails",
+                "_api_stutters", "_master_fails", "_operator_cordons", "_node_deleted",
+                "_pod_resized", "_scheduler_lags", "_scheduler_refuses",
             ]
         )
     )  # fmt: skip
@@ -65,7 +66,11 @@ class Anything(RuleBasedStateMachine):
         getattr(self.scenario, kind)()
 
     @precondition(lambda self: len(self.scenario.master.agents) > 1)
-    @rule(kind=st.sampled_from(["_agent_dies", "_agent_silent"]))
+    @rule(
+        kind=st.sampled_from(
+            ["_agent_dies", "_agent_silent", "_agent_drained", "_agent_wanted_back"]
+        )
+    )
     def agent_trouble(self, kind: str) -> None:
         getattr(self.scenario, kind)()
 
@@ -103,7 +108,7 @@ class Anything(RuleBasedStateMachine):
         return self.scenario.cluster.bound_count + jobs
 
 
-Anything.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+Anything.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
 TestAnything = Anything.TestCase
 
 
