@@ -23,7 +23,7 @@ from km.pods import Pod
 from km.rules import Rules
 from km.simulate.clock import Clock
 from km.simulate.cluster import Cluster, Extender
-from km.simulate.master import Framework, InvariantError, Master, SimAgent, SimTask
+from km.simulate.master import KEPT, OPEN, Framework, InvariantError, Master, SimAgent, SimTask
 
 STREAM = 0.001
 CALL = 0.001
@@ -43,6 +43,7 @@ class Km(Framework, Extender):
 
     def __init__(self, clock: Clock, master: Master, cluster: Cluster, rules: Rules) -> None:
         super().__init__("Kubernetes")
+        self.roles = frozenset({OPEN, KEPT})
         self.clock = clock
         self.master = master
         self.cluster = cluster

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -34,7 +34,12 @@ class InvariantError(AssertionError):
     """km did something that it must never do."""
 
 
-ORIGIN = {"role": "*", "allocation_info": {"role": "*"}}
+OPEN, KEPT = "*", "kept"
+"""Roles: what is for everybody, and what agents have reserved for km's second role."""
+
+
+LEAST = 10
+"""Thousandths of a cpu: less is not worth an offer."""
 
 
 class Framework:
@@ -45,7 +50,9 @@ class Framework:
         self.weight = weight
         self.connected = True
         self.suppressed = False
-        self.filters: dict[str, tuple[float, Resources]] = {}
+        self.roles = frozenset({OPEN})
+        self.filters: dict[tuple[str, str], tuple[float, Resources]] = {}
+        """By agent and role: until when, and what is not offered again."""
         self.cpus = 0
         self.mem = 0
         """What it has or is offered, for its share."""
@@ -64,34 +71,58 @@ class Framework:
         """An agent is drained; whoever does not care lets its tasks run."""
 
 
-class SimTask:
-    __slots__ = ("framework", "id", "record", "resources")
+@dataclass(frozen=True, slots=True)
+class SimOffer:
+    """What a framework is offered of an agent, of one role."""
 
-    def __init__(self, task_id: str, framework: Framework, resources: Resources) -> None:
+    framework: Framework
+    amount: Resources
+    role: str
+
+
+class SimTask:
+    __slots__ = ("framework", "id", "record", "resources", "role")
+
+    def __init__(
+        self, task_id: str, framework: Framework, resources: Resources, role: str = OPEN
+    ) -> None:
         self.id = task_id
         self.framework = framework
         self.resources = resources
+        self.role = role
         self.record: TaskRecord | None = None
         """Only for km's."""
 
 
 class SimAgent:
     __slots__ = (
-        "attributes", "draining", "executor", "executor_resources", "free", "hostname", "id",
-        "offers", "reclaimed", "tasks", "total", "up", "wanted_back", "zone",
+        "attributes", "draining", "executor", "executor_resources", "executor_role", "free",
+        "hostname", "id", "kept", "offers", "reclaimed", "tasks", "total", "up", "wanted_back",
+        "zone",
     )  # fmt: skip
 
-    def __init__(self, agent_id: str, hostname: str, total: Resources, zone: str) -> None:
+    def __init__(
+        self,
+        agent_id: str,
+        hostname: str,
+        total: Resources,
+        zone: str,
+        kept: Resources = NOTHING,
+    ) -> None:
         self.id = agent_id
         self.hostname = hostname
         self.total = total
         self.zone = zone
         self.attributes: Mapping[str, str] = {}
-        self.free = total
-        self.offers: dict[str, tuple[Framework, Resources]] = {}
+        self.free = total - kept
+        """Of what is for everybody, what nobody has and nobody is offered."""
+        self.kept = kept
+        """The same of what is reserved for km."""
+        self.offers: dict[str, SimOffer] = {}
         self.tasks: dict[str, SimTask] = {}
         self.executor: Mapping[str, Any] | None = None
         self.executor_resources = NOTHING
+        self.executor_role = OPEN
         self.up = True
         self.draining = False
         """DRAIN_AGENT was called."""
@@ -102,11 +133,13 @@ class SimAgent:
 
 
 @lru_cache(maxsize=4096)
-def _pieces(free: Resources) -> tuple[Piece, ...]:
+def _pieces(free: Resources, role: str) -> tuple[Piece, ...]:
     """Mesos' own list of what an offer has, kind by kind."""
+    origin, reserved = {"role": role, "allocation_info": {"role": role}}, role != OPEN
     scalars = (("cpus", free.cpus), ("mem", free.mem), ("disk", free.disk))
-    ports = (Piece("ports", 0, free.ports, ORIGIN, False),) if free.ports else ()
-    return (*(Piece(name, amount, (), ORIGIN, False) for name, amount in scalars if amount), *ports)
+    ports = (Piece("ports", 0, free.ports, origin, reserved),) if free.ports else ()
+    found = (Piece(name, amount, (), origin, reserved) for name, amount in scalars if amount)
+    return (*found, *ports)
 
 
 class Master:
@@ -150,7 +183,7 @@ class Master:
             agent
             for agent in self.agents.values()
             if agent.up
-            and agent.free.cpus >= 10
+            and (agent.free.cpus >= LEAST or agent.kept.cpus >= LEAST)
             and not agent.draining
             and agent.id not in self.recovering
         ]
@@ -158,29 +191,32 @@ class Master:
         for agent in agents:
             if len(takers) > 1:
                 takers.sort(key=self._share)
-            for framework in takers:
-                if not self._filtered(framework, agent):
-                    batches[framework.name].append(self._offer(framework, agent))
-                    break
+            for role, free in ((OPEN, agent.free), (KEPT, agent.kept)):
+                for framework in takers if free.cpus >= LEAST else ():
+                    if role in framework.roles and not self._filtered(framework, agent, role, free):
+                        batches[framework.name].append(self._offer(framework, agent, role, free))
+                        break
         for framework in takers:
             if batches[framework.name]:
                 framework.offered(batches[framework.name])
 
-    def _filtered(self, framework: Framework, agent: SimAgent) -> bool:
-        refused = framework.filters.get(agent.id)
+    def _filtered(self, framework: Framework, agent: SimAgent, role: str, free: Resources) -> bool:
+        refused = framework.filters.get((agent.id, role))
         if refused is None:
             return False
         if refused[0] <= self.clock.now:
-            del framework.filters[agent.id]
+            del framework.filters[agent.id, role]
             return False
-        return refused[1].covers(agent.free)
+        return refused[1].covers(free)
 
-    def _offer(self, framework: Framework, agent: SimAgent) -> Offer:
+    def _offer(self, framework: Framework, agent: SimAgent, role: str, free: Resources) -> Offer:
         self._offers += 1
         offer_id = f"o{self._offers}"
-        free = agent.free
-        agent.offers[offer_id] = (framework, free)
-        agent.free = NOTHING
+        agent.offers[offer_id] = SimOffer(framework, free, role)
+        if role == OPEN:
+            agent.free = NOTHING
+        else:
+            agent.kept = NOTHING
         self.where[offer_id] = agent.id
         framework.cpus += free.cpus
         framework.mem += free.mem
@@ -188,31 +224,33 @@ class Master:
             id=offer_id,
             agent_id=agent.id,
             hostname=agent.hostname,
-            role="*",
-            pieces=_pieces(free),
+            role=role,
+            pieces=_pieces(free, role),
             resources=free,
             attributes=agent.attributes,
             zone=agent.zone,
             unavailable_from=1.0 if agent.wanted_back else None,
         )
 
-    def _take_back(self, offer_id: str) -> tuple[SimAgent, Framework, Resources] | None:
+    def _take_back(self, offer_id: str) -> tuple[SimAgent, SimOffer] | None:
         """End an offer; its resources are in nobody's hands until given back or used."""
         agent = self.agents.get(self.where.pop(offer_id, ""))
         if agent is None:
             return None
-        framework, amount = agent.offers.pop(offer_id)
-        return agent, framework, amount
+        return agent, agent.offers.pop(offer_id)
 
-    def _release(self, agent: SimAgent, framework: Framework, amount: Resources) -> None:
-        agent.free = agent.free + amount
+    def _release(self, agent: SimAgent, framework: Framework, amount: Resources, role: str) -> None:
+        if role == OPEN:
+            agent.free = agent.free + amount
+        else:
+            agent.kept = agent.kept + amount
         framework.cpus -= amount.cpus
         framework.mem -= amount.mem
         self.check(agent)
 
     def check(self, agent: SimAgent) -> None:
         """No agent may give more than it has."""
-        free = agent.free
+        free = agent.free + agent.kept
         if min(free.cpus, free.mem, free.disk) < 0 or not agent.total.covers(free):
             raise InvariantError(f"{agent.hostname}: free {free} of {agent.total}")
 
@@ -223,10 +261,11 @@ class Master:
             found = self._take_back(offer_id)
             if found is None:
                 continue
-            agent, framework, amount = found
-            self._release(agent, framework, amount)
+            agent, offer = found
+            self._release(agent, offer.framework, offer.amount, offer.role)
             if seconds > 0:
-                framework.filters[agent.id] = (self.clock.now + seconds, amount)
+                filters = offer.framework.filters
+                filters[agent.id, offer.role] = (self.clock.now + seconds, offer.amount)
 
     def revive(self, framework: Framework) -> None:
         framework.suppressed = False
@@ -236,20 +275,21 @@ class Master:
     def rescind(self, offer_id: str) -> None:
         found = self._take_back(offer_id)
         if found is not None:
-            agent, framework, amount = found
-            self._release(agent, framework, amount)
-            framework.rescinded(offer_id)
+            agent, offer = found
+            self._release(agent, offer.framework, offer.amount, offer.role)
+            offer.framework.rescinded(offer_id)
 
     def run(self, framework: Framework, offer_id: str, tasks: Mapping[str, Resources]) -> None:
         """Launch plain tasks of another framework from one offer; the rest goes back."""
         found = self._take_back(offer_id)
         if found is None:
             raise InvariantError(f"{framework.name} accepts an offer that it does not have")
-        agent, _, left = found
+        agent, offer = found
+        left = offer.amount
         for task_id, need in tasks.items():
             agent.tasks[task_id] = SimTask(task_id, framework, need)
             left = left - need
-        self._release(agent, framework, left)
+        self._release(agent, framework, left, offer.role)
 
     def end(self, agent_id: str, task_id: str) -> SimTask | None:
         """A task ended: its resources are free."""
@@ -257,7 +297,7 @@ class Master:
         task = agent.tasks.pop(task_id, None) if agent else None
         if agent is None or task is None:
             return None
-        self._release(agent, task.framework, task.resources)
+        self._release(agent, task.framework, task.resources, task.role)
         return task
 
     def accept(
@@ -271,17 +311,17 @@ class Master:
         """An ACCEPT of km with a LAUNCH; tasks that can not be launched are answered at once."""
         found = [taken for offer_id in offer_ids if (taken := self._take_back(offer_id))]
         if len(found) < len(offer_ids):
-            for agent, _, amount in found:
-                self._release(agent, framework, amount)
+            for agent, offer in found:
+                self._release(agent, framework, offer.amount, offer.role)
             for info in infos:
                 answer(_status(info, "TASK_DROPPED", "REASON_INVALID_OFFERS"))
             return []
-        agent = found[0][0]
-        if any(taken[0] is not agent for taken in found):
-            raise InvariantError("an ACCEPT names offers of several agents")
+        agent, role = found[0][0], found[0][1].role
+        if any(taken[0] is not agent or taken[1].role != role for taken in found):
+            raise InvariantError("an ACCEPT names offers of several agents or roles")
         left = NOTHING
-        for _, _, amount in found:
-            left = left + amount
+        for _, offer in found:
+            left = left + offer.amount
         launched: list[SimTask] = []
         unplanned = NOTHING
         for info in infos:
@@ -297,12 +337,12 @@ class Master:
                 continue
             if starts is not NOTHING:
                 agent.executor, agent.executor_resources = info["executor"], starts
-                agent.reclaimed = agent.wanted_back
+                agent.executor_role, agent.reclaimed = role, agent.wanted_back
             left = left - need - starts
-            launched.append(self._launch(framework, agent, info))
-        self._release(agent, framework, left)
+            launched.append(self._launch(framework, agent, info, role))
+        self._release(agent, framework, left, role)
         if refuse_seconds > 0:
-            framework.filters[agent.id] = (self.clock.now + refuse_seconds, left)
+            framework.filters[agent.id, role] = (self.clock.now + refuse_seconds, left)
         return launched
 
     def _starts(self, agent: SimAgent, info: Mapping[str, Any]) -> Resources:
@@ -314,11 +354,15 @@ class Master:
             raise InvariantError(f"{agent.hostname}: the ExecutorInfo changed")
         return NOTHING
 
-    def _launch(self, framework: Framework, agent: SimAgent, info: Mapping[str, Any]) -> SimTask:
+    def _launch(
+        self, framework: Framework, agent: SimAgent, info: Mapping[str, Any], role: str
+    ) -> SimTask:
         task_id = str(info["task_id"]["value"])
         if task_id in agent.tasks:
             raise InvariantError(f"task {task_id} was launched twice")
-        task = SimTask(task_id, framework, resources_from_mesos(info["resources"]))
+        if any(piece["allocation_info"]["role"] != role for piece in info["resources"]):
+            raise InvariantError(f"task {task_id} names resources of another role than its offers")
+        task = SimTask(task_id, framework, resources_from_mesos(info["resources"]), role)
         task.record = TaskRecord(
             task_id=task_id,
             agent_id=agent.id,
@@ -337,7 +381,7 @@ class Master:
             self.end(agent.id, task.id)
         if agent.executor is not None:
             agent.executor = None
-            self._release(agent, framework, agent.executor_resources)
+            self._release(agent, framework, agent.executor_resources, agent.executor_role)
             agent.executor_resources = NOTHING
         return ended
 
@@ -370,10 +414,9 @@ class Master:
     def void_offers(self, framework: Framework) -> None:
         """The framework's stream is cut: its offers are void."""
         for offer_id, agent_id in list(self.where.items()):
-            if self.agents[agent_id].offers[offer_id][0] is framework:
-                found = self._take_back(offer_id)
-                if found is not None:
-                    self._release(*found)
+            offer = self.agents[agent_id].offers[offer_id]
+            if offer.framework is framework and (found := self._take_back(offer_id)):
+                self._release(found[0], framework, offer.amount, offer.role)
 
     def state(self) -> MesosState:
         """GET_STATE as km's edge would make it."""

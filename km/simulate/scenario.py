@@ -12,7 +12,7 @@ from km.rules import ON_DEMAND, Rules
 from km.simulate.clock import Clock
 from km.simulate.cluster import Cluster
 from km.simulate.edges import Km
-from km.simulate.master import InvariantError, Master, SimAgent
+from km.simulate.master import KEPT, OPEN, InvariantError, Master, SimAgent
 from km.simulate.others import Batch, Job
 
 ZONES = ("a", "b", "c")
@@ -43,6 +43,9 @@ class Plan:
     nodes: str = ON_DEMAND
     cpus: float = 16
     mem: float = 65536
+    reserved: float = 0.0
+    """Part of each agent that is reserved for a second role of km's."""
+
     pods_per_second: float = 200.0
     """How fast kube-scheduler can be at most, and how fast pods are made."""
 
@@ -96,7 +99,10 @@ class Scenario:
             cpus=self.plan.cpus, mem=self.plan.mem, disk=100_000, ports=((31000, 32000),)
         )
         zone = ZONES[self._agents % len(ZONES)]
-        self.master.add_agent(SimAgent(f"S{self._agents}", f"agent-{self._agents}", total, zone))
+        part = self.plan.reserved
+        kept = Resources.of(cpus=self.plan.cpus * part, mem=self.plan.mem * part)
+        agent = SimAgent(f"S{self._agents}", f"agent-{self._agents}", total, zone, kept)
+        self.master.add_agent(agent)
 
     def _make_pods(self) -> None:
         plan = self.plan
@@ -296,11 +302,12 @@ class Scenario:
         total = self.master.total
         cpus = mem = 0
         for agent in self.master.agents.values():
-            cpus += agent.free.cpus
-            mem += agent.free.mem
-            for _, amount in agent.offers.values():
+            for amount in (agent.free, agent.kept):
                 cpus += amount.cpus
                 mem += amount.mem
+            for offer in agent.offers.values():
+                cpus += offer.amount.cpus
+                mem += offer.amount.mem
         self.utilisation.append(max(1 - cpus / total.cpus, 1 - mem / total.mem))
         demanding = [f for f in self.others if f.jobs]
         if self.others and len(demanding) == len(self.others) and self.cluster.unschedulable:
@@ -351,12 +358,11 @@ class Scenario:
                 continue
             if agent.hostname in self.cluster.dislikes.get(uid, ()):
                 continue
-            room = agent.free
-            for _, amount in agent.offers.values():
-                room = room + amount
-            if node is None:
-                room = room - overhead
-            if room.covers(pod.need):
-                raise InvariantError(
-                    f"{pod.full_name} waits for {pod.need}, {agent.hostname} has {room}"
-                )
+            for role, free in ((OPEN, agent.free), (KEPT, agent.kept)):
+                room = free if node is not None else free - overhead
+                for offer in agent.offers.values():
+                    room = room + offer.amount if offer.role == role else room
+                if room.covers(pod.need):
+                    raise InvariantError(
+                        f"{pod.full_name} waits for {pod.need}, {agent.hostname} has {room}"
+                    )

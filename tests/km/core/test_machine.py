@@ -23,11 +23,18 @@ QUIET = 30.0
 class Anything(RuleBasedStateMachine):
     """Pods, jobs, accidents and time, in any order."""
 
-    @initialize(nodes=st.sampled_from([ON_DEMAND, EVERY_AGENT]), seed=st.integers(0, 1000))
-    def begin(self, nodes: str, seed: int) -> None:
+    @initialize(
+        nodes=st.sampled_from([ON_DEMAND, EVERY_AGENT]),
+        seed=st.integers(0, 1000),
+        reserved=st.sampled_from([0.0, 0.5]),
+    )
+    def begin(self, nodes: str, seed: int, reserved: float = 0.0) -> None:
         self.scenario = Scenario(
-            Plan(agents=3, cpus=4, mem=4096, nodes=nodes, seed=seed, idle_seconds=5)
-        )
+            Plan(
+                agents=3, cpus=4, mem=4096, nodes=nodes, seed=seed, idle_seconds=5,
+                reserved=reserved,
+            )
+        )  # fmt: skip
         self.scenario.km.start()
 
     def pass_time(self, seconds: float) -> None:
@@ -40,7 +47,7 @@ class Anything(RuleBasedStateMachine):
         self.pass_time(seconds)
 
     @rule(
-        cpus=st.sampled_from([0.1, 1, 2.5, 8]),
+        cpus=st.sampled_from([0.1, 1, 1.8, 2.5, 8]),
         count=st.integers(1, 5),
         ends=st.sampled_from([None, 0.5, 5.0]),
     )

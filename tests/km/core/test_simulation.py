@@ -33,6 +33,14 @@ def test_failovers_and_partitions_cost_no_pod(nodes, seed) -> None:
     assert play(nodes=nodes, seed=seed, accidents=25, kinds="harmless")["pods_replaced"] == 0
 
 
+@pytest.mark.parametrize("nodes", [ON_DEMAND, EVERY_AGENT])
+@pytest.mark.parametrize("seed", range(2))
+def test_with_a_second_role_that_has_reservations_everything_converges_too(nodes, seed) -> None:
+    figures = play(nodes=nodes, seed=seed, accidents=25, reserved=0.4, cpus=8)
+
+    assert figures["pods_waiting_at_end"] == 0
+
+
 def test_at_full_demand_the_agents_are_full() -> None:
     figures = play(
         agents=10, pods=2000, jobs=0, others=0, ending=0.0, accidents=0, nodes=ON_DEMAND, calm=60
