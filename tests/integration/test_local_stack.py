@@ -55,9 +55,20 @@ def test_a_second_up_changes_nothing(checkout):
     assert not re.search(r"\d+ (created|updated|deleted|replaced)", again.output)
 
 
+def logins(checkout: Checkout) -> dict[str, int]:
+    """How often somebody has logged in to each host, read at its console and not by logging in."""
+    journal = "journalctl --unit=ssh --output=cat --no-pager"
+    names = [host["name"] for host in checkout.lab()["hosts"]]
+    return {name: checkout.on_host(name, journal).count("Accepted publickey") for name in names}
+
+
 def test_a_preview_finds_nothing_to_do_and_touches_no_host(checkout):
+    before = logins(checkout)
     preview = checkout.run("make preview")
 
+    assert len(before) == 3
+    assert all(before.values()), "hosts are set up by logging in"
+    assert logins(checkout) == before
     assert UNCHANGED.search(preview.output)
     assert not re.search(r"\d+ to (create|update|delete|replace)", preview.output)
 
@@ -198,7 +209,13 @@ def test_a_restarted_mesos_agent_and_master_take_no_pod_with_them(checkout):
 
 def test_a_third_agent_is_one_host_more_and_nothing_else(checkout):
     set_agents(checkout, 3)
-    grown = checkout.run("make up")
+    before = logins(checkout)
+    preview = checkout.shell("pulumi preview -s local")
+    assert re.search(r"\d+ to create", preview.output)
+    assert not re.search(r"\d+ to (update|delete|replace)", preview.output)
+    assert logins(checkout) == before, "a preview logs in nowhere, and makes no host"
+
+    grown = checkout.shell("pulumi up --yes --skip-preview -s local")
 
     assert not re.search(r"\d+ (updated|deleted|replaced)", grown.output)
     made = re.findall(r"^ \+\s+\S+ (\S+) created", grown.output, re.MULTILINE)
