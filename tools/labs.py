@@ -53,7 +53,7 @@ def is_dead(name: str) -> bool:
     """
     lab = of(name)
     if lab is None:
-        return state.has_resources(name)
+        return bool(refuse_others(name))
     return not lab["lives"] or bool(lab["damages"] or dead_hosts(lab))
 
 
@@ -73,8 +73,8 @@ def revive(name: str) -> bool:
     """
     lab = of(name)
     if lab is None:
-        if state.has_resources(name):
-            forget(name)
+        if refuse_others(name):
+            state.forget(name)
         return False
     option = "" if name == "local" else f" STACK={name}"
     if lab["damages"]:
@@ -101,7 +101,8 @@ def refuse_others(name: str) -> list[Mapping[str, Any]]:
     """Refuse a state that speaks of another checkout's lab, or of one on another machine.
 
     Returns:
-        What the state says of this checkout's own.
+        What the state says of this checkout's own. Without any, it has no hosts either: their
+        network is the first that is made, and the last that goes.
 
     Raises:
         ToolsError: whose it is, and how to have a stack of one's own.
@@ -109,25 +110,15 @@ def refuse_others(name: str) -> list[Mapping[str, Any]]:
     claims = claims_in(state.resources(name))
     for claim in claims:
         if not is_ours(claim, name):
-            _refuse(name, f"has the lab of {claim.get('owner')} (machine {claim.get('machine')})")
+            _refuse(name, claim)
     return claims
 
 
-def forget(name: str) -> None:
-    """Empty the state of a lab that is no more, once it is sure whose lab it was.
-
-    Raises:
-        ToolsError: it is another checkout's, or nobody can tell.
-    """
-    if not refuse_others(name) and engine.own_backend() is not None:
-        _refuse(name, "does not say whose lab it has")
-    state.forget(name)
-
-
-def _refuse(name: str, why: str) -> None:
+def _refuse(name: str, claim: Mapping[str, Any]) -> NoReturn:
     raise ToolsError(
-        f"Stack {name}: its state in {engine.own_backend() or engine.backend_url()} {why}, "
-        f"and not that of\n{owner(name)} (machine {places.machine_id()}). Nothing was changed.\n"
+        f"Stack {name}: its state in {engine.own_backend() or engine.backend_url()} has the lab "
+        f"of {claim.get('owner')} (machine {claim.get('machine')}), and not that of\n"
+        f"{owner(name)} (machine {places.machine_id()}). Nothing was changed.\n"
         f"For a lab here, give it a stack of its own: cp stacks/Pulumi.{name}.yaml "
         "stacks/Pulumi.NAME.yaml; make up STACK=NAME\n"
         f'If you know that what the state has is gone: eval "$(make -s env STACK={name})"; '

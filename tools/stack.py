@@ -61,7 +61,7 @@ def down(stack: str) -> None:
     if on_lab:
         labs.refuse_others(stack)
     if on_lab and labs.is_dead(stack):
-        labs.forget(stack)  # there is nobody left to ask to take things away
+        state.forget(stack)  # there is nobody left to ask to take things away
     elif state.has_resources(stack):
         _refuse_protected(stack)
         _run(stack, "destroy", "--yes", "--skip-preview")

@@ -286,7 +286,7 @@ def lab(operator, monkeypatch):
 
         monkeypatch.setattr(labs, "of", lambda _: listed)
         monkeypatch.setattr(labs, "run", run)
-        monkeypatch.setattr(state, "has_resources", lambda _: in_state)
+        monkeypatch.setattr(state, "resources", lambda _: [KEYS, claim()] if in_state else [])
         monkeypatch.setattr(state, "forget", lambda _: done.append("forget"))
         return done
 
@@ -315,7 +315,7 @@ KEYS = {"inputs": {"create": ".venv/bin/python -m components.keys ssh", "stdin":
         ("s3://b", {"machine": None}, None),
         ("s3://b", OTHER_CLONE, "has the lab of /home/b/clone:local"),
         ("s3://b", OTHER_MACHINE, r"has the lab of .*checkout:local \(machine 4711\)"),
-        ("s3://b", None, "does not say whose lab it has"),
+        ("s3://b", None, None),
     ],
 )
 def test_only_the_state_of_ones_own_lab_is_forgotten(
@@ -326,13 +326,17 @@ def test_only_the_state_of_ones_own_lab_is_forgotten(
     monkeypatch.setattr(engine, "own_backend", lambda *_: backend)
     monkeypatch.setattr(state, "resources", lambda _: resources)
     monkeypatch.setattr(state, "forget", forgotten.append)
+    monkeypatch.setattr(labs, "of", lambda _: None)
 
     if refused is None:
-        labs.forget("local")
-        assert forgotten == ["local"]
+        assert labs.is_dead("local") is (claimed is not None)
+        labs.revive("local")
+        assert forgotten == ([] if claimed is None else ["local"])
         return
+    with pytest.raises(ToolsError, match=refused):
+        labs.is_dead("local")
     with pytest.raises(ToolsError, match=refused) as error:
-        labs.forget("local")
+        labs.revive("local")
     assert "Nothing was changed" in str(error.value)
     assert forgotten == []
 
