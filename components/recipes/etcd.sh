@@ -14,7 +14,7 @@ has_data() {
 
 # told FLAG: what the unit says now.
 told() {
-  if [[ -f $UNIT ]]; then grep -oE -- "--$1=\S+" "$UNIT" | cut -d = -f 2-; fi
+  if [[ -f $UNIT ]]; then grep -oE -- "--$1=\S+" "$UNIT" | cut -d = -f 2- || true; fi
 }
 
 # refuse_others: etcd keeps its members itself, and would not read a changed list.
