@@ -182,12 +182,25 @@ def executor_exited(world: World, event: ExecutorExited) -> None:
     run = world.run_of(agent) if agent is not None else None
     if agent is None:
         return
-    if run is not None and run.executor_id == event.executor_id:
+    if run is not None and _is_of_before(world, run):
+        # Its tasks' ends, which came first, have freed the agent for the next one already.
+        world.timers.sooner(Alarm("list"), world.now + SOON)
+    elif run is not None and run.executor_id == event.executor_id:
         lifecycle.ended(world, run, f"its executor ended with status {event.status}")
     elif agent.executor_info is not None:
         for task in world.ledger.end_executor(agent):
             world.note_ended(task.id)
         world.note_ended(event.executor_id)
+
+
+def _is_of_before(world: World, run: NodeRun) -> bool:
+    """Whether an executor that ended may be the one before: both have the same name.
+
+    If it is the new one after all, the end of its node's task tells.
+    """
+    task = world.ledger.tasks.get(run.task_id)
+    staging = task is not None and task.state == "TASK_STAGING"
+    return staging and world.ended_lately(run.executor_id)
 
 
 def agent_removed(world: World, event: AgentRemoved) -> None:

@@ -144,6 +144,11 @@ class Planner:
         return count
 
 
+def _untried(shape: Shape, name: str) -> bool:
+    del shape, name
+    return False
+
+
 def plan(
     demands: Iterable[Demand],
     *,
@@ -152,11 +157,13 @@ def plan(
     agents: list[Candidate],
     may_run: Callable[[Shape, str], bool],
     siblings: Mapping[tuple[str, str], int] | None = None,
+    tried: Callable[[Shape, str], bool] = _untried,
 ) -> tuple[list[Choice], dict[Shape, int]]:
     """Agents to start nodes on, and how many pods of which shape no agent in our hands could take.
 
     ``existing`` are Ready nodes, ``starting`` those on their way (which kube-scheduler can not
-    have refused), ``agents`` those that could become nodes now.
+    have refused), ``agents`` those that could become nodes now. ``tried`` are agents that pods of a
+    shape were refused on before: the others come first.
     """
     planner = Planner(may_run, siblings or {})
     ordered = sorted(demands, key=_urgency)
@@ -170,7 +177,7 @@ def plan(
         count = planner.fill(shape, count + demand.refused, starting)
         if count:
             left.append((shape, count))
-    return _open(planner, left, agents)
+    return _open(planner, left, agents, tried)
 
 
 def _urgency(demand: Demand) -> tuple[int, int, int]:
@@ -180,7 +187,10 @@ def _urgency(demand: Demand) -> tuple[int, int, int]:
 
 
 def _open(
-    planner: Planner, left: list[tuple[Shape, int]], agents: list[Candidate]
+    planner: Planner,
+    left: list[tuple[Shape, int]],
+    agents: list[Candidate],
+    tried: Callable[[Shape, str], bool],
 ) -> tuple[list[Choice], dict[Shape, int]]:
     """Open agents until all is placed: the largest first, so that few are needed.
 
@@ -193,7 +203,7 @@ def _open(
     for shape, waiting in left:
         count = planner.fill(shape, waiting, opened)
         while count > 0:
-            candidate, taken = _best(planner, shape, count, free)
+            candidate, taken = _best(planner, shape, count, _in_order(shape, count, free, tried))
             if candidate is None:
                 break
             count -= taken
@@ -208,11 +218,19 @@ def _open(
     return choices, unplaced
 
 
+def _in_order(
+    shape: Shape, count: int, free: list[Candidate], tried: Callable[[Shape, str], bool]
+) -> list[Candidate]:
+    """The smallest first for one pod, else the largest; where pods were refused, last."""
+    order = free[::-1] if count == 1 else free
+    return sorted(order, key=lambda candidate: tried(shape, candidate.name))
+
+
 def _best(
-    planner: Planner, shape: Shape, count: int, free: list[Candidate]
+    planner: Planner, shape: Shape, count: int, candidates: list[Candidate]
 ) -> tuple[Candidate | None, int]:
-    """The candidate that takes most; of those that take all, the smallest (the last in order)."""
-    for candidate in reversed(free) if count == 1 else free:
+    """The first candidate that takes any, and how many."""
+    for candidate in candidates:
         taken = planner.place(shape, count, candidate)
         if taken:
             return candidate, taken

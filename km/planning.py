@@ -13,7 +13,7 @@ from km.placement import may_run
 from km.pods import Shape
 from km.resources import Resources
 from km.timers import Alarm
-from km.world import DRAINING, READY, STARTING, STOPPING, World
+from km.world import DRAINING, READY, STARTING, STOPPING, Tried, World
 
 
 def run_plan(world: World) -> None:
@@ -26,14 +26,17 @@ def run_plan(world: World) -> None:
         agent = world.ledger.on_host(name)
         return agent is not None and may_run(world, shape, agent) and _one_role(world, shape, agent)
 
+    demands = _demands(world)
     choices, unplaced = plan(
-        _demands(world),
+        demands,
         existing=existing,
         starting=starting,
         agents=agents,
         may_run=runs_there,
         siblings=_siblings(world),
+        tried=lambda shape, name: shape in world.tried and name in world.tried[shape].names,
     )
+    _note_tried(world, demands, existing, started=bool(choices))
     for choice in choices:
         agent = world.ledger.on_host(choice.name)
         if agent is not None:
@@ -74,7 +77,9 @@ def _demands(world: World) -> list[Demand]:
     demands: list[Demand] = []
     patience = world.rules.unschedulable_patience
     since = world.last_ready
+    world.tried = {shape: tried for shape, tried in world.tried.items() if shape in world.waiting}
     for shape, group in world.waiting.items():
+        early = shape in world.tried and world.now < world.tried[shape].next_at
         by_priority: Counter[int] = Counter()
         refused: Counter[int] = Counter()
         for uid, pod in group.items():
@@ -82,7 +87,7 @@ def _demands(world: World) -> list[Demand]:
                 continue
             by_priority[pod.priority] += 1
             told = world.unschedulable_since.get(uid)
-            if told is not None and max(told, since) + patience <= world.now:
+            if told is not None and max(told, since) + patience <= world.now and not early:
                 refused[pod.priority] += 1
         demands.extend(
             Demand(shape, count, priority, refused[priority])
@@ -91,6 +96,29 @@ def _demands(world: World) -> list[Demand]:
     if any(uid in world.unschedulable_since for group in world.waiting.values() for uid in group):
         world.timers.sooner(Alarm("plan"), world.now + patience)
     return demands
+
+
+def _note_tried(
+    world: World, demands: list[Demand], existing: list[Candidate], *, started: bool
+) -> None:
+    """Remember where pods were refused, and be more patient the more often that was so.
+
+    kube-scheduler has reasons that km can not know (volumes, affinity between pods): other agents
+    may suit, or none may, and then nodes must not be started one after another for ever.
+    """
+    rules = world.rules
+    for demand in demands:
+        if not demand.refused:
+            continue
+        waiting = len(world.waiting[demand.shape])
+        tried = world.tried.setdefault(demand.shape, Tried(rules.unschedulable_patience))
+        tried.names.update(candidate.name for candidate in existing)
+        if not started:
+            continue
+        if waiting < tried.count:  # it helped
+            tried.pause = rules.unschedulable_patience
+        tried.count, tried.next_at = waiting, world.now + tried.pause
+        tried.pause = min(2 * tried.pause, rules.unschedulable_patience_most)
 
 
 def _siblings(world: World) -> dict[tuple[str, str], int]:

@@ -105,6 +105,9 @@ class Rules:
     """kube-scheduler called a pod unschedulable for so long though a node seems to have room:
     start another node for it."""
 
+    unschedulable_patience_most: float = 60.0
+    """If that was in vain, the patience doubles, up to this: nodes that nobody takes stay few."""
+
     start_seconds: float = 120.0
     """A node that is not Ready by then is shut down and tried again later."""
 

@@ -100,6 +100,21 @@ class Bind:
         """The pod runs already and only lacks its task."""
 
 
+class Tried:
+    """What was tried for pods that kube-scheduler refuses where they seem to fit."""
+
+    __slots__ = ("count", "names", "next_at", "pause")
+
+    def __init__(self, pause: float) -> None:
+        self.names: set[str] = set()
+        """Nodes that were there, and not taken."""
+        self.pause = pause
+        self.next_at = float("-inf")
+        """Another node is not started for them before."""
+        self.count = 0
+        """How many waited then."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unplaced:
     """Why no agent takes pods of a shape, as it was found at that time."""
@@ -147,6 +162,8 @@ class World:
         self.unschedulable_since: dict[str, float] = {}
         self.unplaced: dict[Shape, Unplaced] = {}
         """On demand: pods that no agent in our hands could take when nodes were last chosen."""
+        self.tried: dict[Shape, Tried] = {}
+        """On demand: nodes that were started in vain."""
         self.told: dict[str, tuple[float, str]] = {}
         """Waiting pods that were told why no node is started for them: when, and what."""
         self.heard_of: set[str] = set()

@@ -365,8 +365,9 @@ class Km(Framework, Extender):
     def _do_AcceptInverse(self, action: do.AcceptInverse) -> None:  # noqa: N802
         for inverse_id in action.inverse_offer_ids:
             agent = self.master.agents.get(inverse_id.removeprefix("back-"))
-            if agent is not None and any(task.framework is self for task in agent.tasks.values()):
-                raise InvariantError(f"{agent.hostname} is given back with tasks on it")
+            # A pod that was launched while its node ended is unknown to km until it is listed.
+            if agent is not None and any(task_id.startswith("node.") for task_id in agent.tasks):
+                raise InvariantError(f"{agent.hostname} is given back with a node on it")
 
     def _do_Reconcile(self, action: do.Reconcile) -> None:  # noqa: N802
         if not self.connected:

@@ -230,6 +230,7 @@ class Master:
             attributes=agent.attributes,
             zone=agent.zone,
             unavailable_from=1.0 if agent.wanted_back else None,
+            executors=_executors(agent) if KEPT in framework.roles else (),
         )
 
     def _take_back(self, offer_id: str) -> tuple[SimAgent, SimOffer] | None:
@@ -463,6 +464,11 @@ class Master:
             executors=tuple(executors),
             recovering=frozenset(self.recovering),
         )
+
+
+def _executors(agent: SimAgent) -> tuple[str, ...]:
+    """The executors that an offer to km names."""
+    return () if agent.executor is None else (str(agent.executor["executor_id"]["value"]),)
 
 
 def _joins(info: Mapping[str, Any]) -> bool:

@@ -255,9 +255,11 @@ class Scenario:
             self.clock.after(0.005, self.km.filter, pod, tuple(self.cluster.names))
 
     def _scheduler_refuses(self) -> None:
-        """A pod comes that kube-scheduler takes to none of the nodes that there are."""
+        """A pod comes that kube-scheduler does not take to some of the nodes that there are."""
         shape = Shape(need=Resources.of(cpus=0.1, mem=32))
-        self.cluster.create(shape, dislikes=frozenset(self.cluster.names))
+        names = self.cluster.names
+        dislikes = frozenset(self.random.sample(names, min(3, len(names))))
+        self.cluster.create(shape, dislikes=dislikes)
 
     def _api_stutters(self) -> None:
         self.km.fail_every = 3
@@ -290,7 +292,8 @@ class Scenario:
             if now - since > self.rules.hold_seconds + SLACK:
                 raise InvariantError(f"offer {next(iter(held))} was held for {now - since:.1f} s")
         waits = self.cluster.active or self.cluster.unschedulable or self.cluster.assumed
-        if waits or not held:
+        # Pods that run and lack their tasks wait as well, for a bounded time, and only km knows.
+        if waits or self.km.core.world.binds or not held:
             self._idle_since = None
         elif self._idle_since is None:
             self._idle_since = now

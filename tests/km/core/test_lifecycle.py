@@ -365,6 +365,19 @@ def test_no_node_is_started_while_the_one_before_is_being_deleted(nodes) -> None
     assert launched(stage.offers(offer("3", "a")) + stage.wait(1))[0].startswith("node.a.")
 
 
+def test_the_end_of_an_executor_that_is_told_late_is_not_that_of_the_next_one(stage) -> None:
+    stage.tell(on.PodSeen(pod=pod("p")))
+    stage.offers(offer("o", "a"))
+    stage.tell(on.NodeGone(name="a"))
+    (again,) = launched(stage.task("node.a.1001", "TASK_FAILED"))
+
+    stage.tell(on.ExecutorExited(agent_id="S-a", executor_id="km-a", status=0))
+
+    assert stage.core.world.runs["a"].task_id == again
+    stage.task(again, "TASK_FAILED")
+    assert "a" not in stage.core.world.runs
+
+
 def test_a_node_that_keeps_failing_is_tried_less_and_less_often() -> None:
     stage = Stage(agents=("a",))
     stage.sync()

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from km.pods import Shape
+from km.resources import Resources
 from km.rules import EVERY_AGENT, ON_DEMAND
 from km.simulate.__main__ import main
 from km.simulate.report import report
@@ -39,6 +41,17 @@ def test_with_a_second_role_that_has_reservations_everything_converges_too(nodes
     figures = play(nodes=nodes, seed=seed, accidents=25, reserved=0.4, cpus=8)
 
     assert figures["pods_waiting_at_end"] == 0
+
+
+@pytest.mark.parametrize("nodes", [ON_DEMAND, EVERY_AGENT])
+def test_a_pod_that_no_role_alone_has_room_for_is_not_sent_to_nodes_in_vain(nodes) -> None:
+    plan = Plan(agents=3, cpus=4, pods=10, others=0, accidents=0, reserved=0.5, nodes=nodes)
+    scenario = Scenario(plan)
+    scenario.clock.after(10, scenario.cluster.create, Shape(need=Resources.of(cpus=2.5)))
+    scenario.play()
+
+    assert report(scenario, 1.0, 1.0)["pods_waiting_at_end"] == 1
+    assert scenario.km.core.world.counters["binds.failed"] == 0
 
 
 def test_at_full_demand_the_agents_are_full() -> None:

@@ -44,7 +44,8 @@ def a_pod_ends(scenario: Scenario) -> None:
 
 
 def a_pod_that_kube_scheduler_refuses(scenario: Scenario) -> None:
-    scenario._scheduler_refuses()
+    shape, names = Shape(need=Resources.of(cpus=0.1)), scenario.cluster.names
+    scenario.cluster.create(shape, dislikes=frozenset(names))
 
 
 def a_question_about_a_dead_pod(scenario: Scenario) -> None:
@@ -125,7 +126,7 @@ CASES = [
      "pods that are gone"),
     (a_resize, EVERY_AGENT, [(resizing, "outgrown", no)], "its task"),
     (an_agent_is_wanted_back, EVERY_AGENT, [(HANDLERS, on.InverseOffersReceived, agree)],
-     "with tasks on it"),
+     "with a node on it"),
     (an_operator_cordons, EVERY_AGENT, [(lifecycle, "_cordon", lift_every_cordon)], "uncordoned"),
     (an_operator_cordons_and_all_pods_end, ON_DEMAND,
      [(World, "cordoned_by_operator", no)], "is ended"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -10,6 +11,7 @@ from km import actions as do
 from km import events as on
 from km.offers import MesosState
 from km.resources import Resources
+from km.rules import ON_DEMAND, Rules
 from tests.km.core.stage import Stage, ask, demand, launched, of, offer, one_node, pod
 
 LARGE = pod("p", cpus=2.5)
@@ -88,6 +90,44 @@ def test_a_pod_that_kube_scheduler_refuses_for_its_own_reasons_gets_another_node
     stage.wait(6)
 
     assert launched(stage.offers(offer("4", "b")) + stage.wait(1))[0].startswith("node.b.")
+
+
+def starts(stage: Stage, seconds: int, hosts: str) -> list[tuple[float, str]]:
+    """When nodes are started, all agents being offered all the time; each is Ready at once."""
+    found = []
+    for number in range(seconds):
+        idle = [host for host in hosts if host not in stage.core.world.runs]
+        for task_id in launched(
+            stage.offers(*(offer(f"{host}{number}", host) for host in idle)) + stage.wait(1)
+        ):
+            host = task_id.split(".")[1]
+            found.append((stage.now, host))
+            stage.task(task_id, host=host)
+            stage.ready(host)
+    return found
+
+
+def refused_everywhere(hosts: str) -> Stage:
+    stage = Stage(Rules(nodes=ON_DEMAND), agents=tuple(hosts))
+    stage.sync()
+    stage.tell(on.PodSeen(pod=pod("p", unschedulable="0/1 nodes: volume node affinity conflict")))
+    return stage
+
+
+def test_for_a_pod_that_is_refused_everywhere_every_agent_is_tried_before_any_again() -> None:
+    stage = refused_everywhere("abcde")
+
+    assert sorted(host for _, host in starts(stage, 200, "abcde")) == list("abcde")
+
+
+def test_for_a_pod_that_is_refused_everywhere_nodes_are_started_less_and_less_often() -> None:
+    hosts = "abcdefghijklmnop"
+    times = [at for at, _ in starts(refused_everywhere(hosts), 600, hosts)]
+    gaps = [round(later - earlier) for earlier, later in pairwise(times)]
+
+    assert gaps == sorted(gaps)
+    assert gaps[0] < 10
+    assert 60 <= gaps[-1] < 70
 
 
 def test_others_have_their_turn_while_a_pod_waits_for_what_no_agent_has() -> None:
