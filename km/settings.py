@@ -57,7 +57,9 @@ class Settings:
     )
     http_client_timeout: float = flag(read.duration, "longest wait for an answer of a master", 10.0)
     state_cache_ttl: float = flag(
-        read.duration, "how old the knowledge of Mesos' agents may get", 15.0
+        read.duration,
+        "time between two looks at the state of Mesos; 3 ms more for each agent",
+        15.0,
     )
     framework_name: str = flag(read.text, "name of the framework in Mesos", "Kubernetes")
     framework_roles: tuple[str, ...] = flag(read.roles, "Mesos roles, comma-separated", ("*",))
