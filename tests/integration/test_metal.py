@@ -246,6 +246,7 @@ def test_a_dead_agent_leaves_within_a_minute_and_nobody_logs_in(metal):
     left = metal.make("up")
 
     assert left.seconds < DEAD_SECONDS
+    assert "rack3 is gone: nobody logs in" in left.output
     deleted = set(re.findall(r"^ -\s+\S+ (\S+) deleted", left.output, re.MULTILINE))
     assert "mesos-agent-rack3" in deleted
     assert all("rack3" in name for name in deleted), deleted
