@@ -58,10 +58,11 @@ class Task:
 class Held:
     """An offer in our hands."""
 
-    __slots__ = ("offer", "until")
+    __slots__ = ("offer", "since", "until")
 
-    def __init__(self, offer: Offer, until: float) -> None:
+    def __init__(self, offer: Offer, since: float, until: float) -> None:
         self.offer = offer
+        self.since = since
         self.until = until
         """When it has to be given back at the latest."""
 
@@ -234,7 +235,7 @@ class Ledger:
         agent = self.agent(offer.agent_id, offer.hostname)
         agent.attributes, agent.region, agent.zone = offer.attributes, offer.region, offer.zone
         agent.active = True
-        agent.held[offer.id] = Held(offer, until)
+        agent.held[offer.id] = Held(offer, now, until)
         self.offers[offer.id] = agent.id
         free, agent.shares, agent.unseen = offer.resources, {}, NOTHING
         if len(agent.held) > 1:

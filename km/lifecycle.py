@@ -50,6 +50,8 @@ def start_here(world: World, agent: Agent) -> str:
         return f"{agent.hostname} is a node already"
     if world.leftover(agent.hostname):
         return f"the Node {agent.hostname} of the executor before is being deleted"
+    if agent.executor_info is not None:
+        return f"{agent.hostname} runs an executor without a node, which is being ended"
     if runs_unseen(world, agent):
         return f"{agent.hostname} runs a node that km has yet to look at"
     return ""
@@ -71,8 +73,7 @@ def runs_unseen(world: World, agent: Agent) -> bool:
     """
     name = executor_id(agent.hostname)
     return world.run_of(agent) is None and any(
-        name in held.offer.executors
-        and not world.recently_ended(name, held.until - world.rules.hold_seconds)
+        name in held.offer.executors and not world.ended_after(name, held.since)
         for held in agent.held.values()
     )
 

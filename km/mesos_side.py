@@ -191,6 +191,8 @@ def executor_exited(world: World, event: ExecutorExited) -> None:
         for task in world.ledger.end_executor(agent):
             world.note_ended(task.id)
         world.note_ended(event.executor_id)
+        world.want_offers(f"{agent.hostname} may become a node")
+        world.plan_soon()
 
 
 def _is_of_before(world: World, run: NodeRun) -> bool:

@@ -166,7 +166,8 @@ def _start_nodes(world: World, agent_ids: list[str]) -> None:
     for agent_id in agent_ids:
         agent = world.ledger.agents.get(agent_id)
         if agent is not None and agent_id in world.nodeless and agent.held:
-            start(world, agent, "every agent is a node")
+            if not start_here(world, agent):
+                start(world, agent, "every agent is a node")
         elif agent is not None and agent.held and agent.hostname not in world.runs:
             world.plan_soon()
 

@@ -61,6 +61,7 @@ def absorb(world: World, event: MesosListed) -> list[TaskStatus]:
             _take_task(world, task, event.asked_at)
         elif known.state != task.state and _later(known.state, task.state):
             news.append(TaskStatus(task_id=task.task_id, state=task.state, agent_id=task.agent_id))
+    _drop_executors(world, state)
     for agent in world.ledger.agents.values():
         world.note_nodeless(agent)
     if world.synced:
@@ -84,6 +85,17 @@ def _drop_agents(world: World, state: MesosState, asked_at: float) -> None:
         empty = not agent.held and agent.executor_info is None and not agent.tasks
         if empty and agent.id not in present and agent.heard_of_at < asked_at:
             world.forget_agent(agent)
+
+
+def _drop_executors(world: World, state: MesosState) -> None:
+    """Executors without a node whose end was not told: the master does not list them any more."""
+    live = {executor.agent_id for executor in state.executors}
+    for record in state.agents:
+        agent = world.ledger.agents[record.id]
+        orphan = agent.executor_info is not None and world.run_of(agent) is None
+        if orphan and record.active and agent.id not in live:
+            for task in world.ledger.end_executor(agent):
+                world.note_ended(task.id)
 
 
 def _take_executor(world: World, record: ExecutorRecord, asked_at: float) -> None:

@@ -242,6 +242,10 @@ class World:
         """Whether it ended after that question was asked."""
         return self._ended.get(name, float("-inf")) >= asked_at
 
+    def ended_after(self, name: str, at: float) -> bool:
+        """Whether we were told of its end later than that, not in the same moment."""
+        return self._ended.get(name, float("-inf")) > at
+
     def ended_lately(self, name: str) -> bool:
         """Whether it ended not long ago."""
         return name in self._ended

@@ -11,7 +11,7 @@ from km import events as on
 from km.objects import CORDONED_BY_KM, Node
 from km.offers import AgentRecord, ExecutorRecord, InverseOffer, MesosState, TaskRecord
 from km.resources import Resources
-from km.rules import EVERY_AGENT, Rules
+from km.rules import EVERY_AGENT, ON_DEMAND, Rules
 from tests.km.core.stage import Stage, launched, of, offer, pod
 
 # Failover and truth
@@ -150,6 +150,38 @@ def test_an_offer_from_before_an_executor_ended_says_nothing_about_the_next(stag
     stage.tell(on.NodeGone(name="a"))
 
     assert launched(stage.wait(3))[0].startswith("node.a.")
+
+
+def test_an_offer_that_comes_together_with_an_executors_end_tells_of_the_next(stage) -> None:
+    """After a reconnection many events come in one moment, in their order."""
+    stage.tell(on.PodSeen(pod=pod("waits")))
+    stage.tell(on.ExecutorExited(agent_id="S-b", executor_id="km-b", status=9))
+    both = offer("o", "b", executor_ids=[{"value": "km-b"}])
+
+    actions = stage.tell(on.OffersReceived(offers=(both,)), after=0) + stage.wait(3)
+
+    assert not launched(actions)
+    assert of(actions, do.ListMesos)
+
+
+@pytest.mark.parametrize("nodes", [EVERY_AGENT, ON_DEMAND])
+@pytest.mark.parametrize("end", ["told", "listed"])
+def test_no_node_is_started_beside_an_executor_that_lost_its_node(nodes, end) -> None:
+    """A pod's launch may have started an executor anew whose node's task is gone."""
+    stage = Stage(Rules(nodes=nodes), agents=("a",))
+    state = running(())
+    actions = stage.sync((pod("waits"),), (), **{**state, "tasks": ()})
+    assert [s.executor_id for s in of(actions, do.ShutdownExecutor)] == ["km-a"]
+    info = [{"value": "km-a"}]
+    assert not launched(stage.offers(offer("1", "a", executor_ids=info)) + stage.wait(6))
+    assert "executor without a node" in stage.core.view()["nodes"][0]["why"]
+
+    if end == "told":
+        stage.tell(on.ExecutorExited(agent_id="S-a", executor_id="km-a", status=0))
+    else:
+        empty = MesosState(agents=stage.agents, tasks=(), executors=())
+        stage.tell(on.MesosListed(state=empty, asked_at=stage.now))
+    assert launched(stage.offers(offer("2", "a")) + stage.wait(1))[0].startswith("node.a.")
 
 
 def test_a_node_that_is_not_ready_when_km_comes_back_keeps_its_pods() -> None:
