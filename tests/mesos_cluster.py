@@ -245,13 +245,26 @@ class MesosCluster:
                         found.append(int(entry.name))
         return found
 
+    def _launchers(self) -> list[int]:
+        """What stands between an agent and its executors: it waits in their sandboxes."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError):
+                    if (entry / "cwd").readlink().is_relative_to(self.directory):
+                        found.append(int(entry.name))
+        return found
+
     def stop(self) -> None:
         """End everything, executors first, so that nobody starts them again."""
         for agent in self.agents.values():
             agent.stop()
-        for pid in self.executors():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        # Not once: an agent may have ended in the middle of a launch.
+        while left := [*self.executors(), *self._launchers()]:
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.02)
         for program in (*self.masters.values(), self.zookeeper):
             if program is not None:
                 program.stop()
