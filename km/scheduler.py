@@ -12,15 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import socket
 import time
-import uuid
 from typing import Any
 from urllib.parse import urlsplit
 
 from km import __version__
+from km.cluster import identity
 from km.cluster.client import Cluster
 from km.cluster.errors import ClusterError
 from km.cluster.kubeconfig import Access, load_kubeconfig
@@ -95,7 +94,12 @@ class Scheduler:
         self._cluster = cluster
         self._metrics = Metrics()
         self._term: Term | None = None
-        self._lease = Lease(cluster, identity=identity(), name=settings.lease_name)
+        self._lease = Lease(
+            cluster,
+            identity=identity.own(),
+            name=settings.lease_name,
+            is_dead=identity.ended_here,
+        )
         self._address = settings.advertised_address or own_address(cluster.server)
         self._metrics.before_scrape(self._refresh)
 
@@ -145,11 +149,6 @@ class Scheduler:
     def _refresh(self) -> None:
         if self._term is not None:
             self._term.refresh_gauges()
-
-
-def identity() -> str:
-    """Who we are in the Lease: unique per process, readable by people."""
-    return f"{socket.gethostname()}_{os.getpid()}_{uuid.uuid4().hex[:8]}"
 
 
 def own_address(server: str) -> str:

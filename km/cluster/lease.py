@@ -3,6 +3,7 @@
 One holder renews; the others watch when it last did, by their own clocks (never by the time
 written in it: clocks of machines differ), and take over when it has been silent for the lease's
 duration. Losing it is reported before anybody else can have it, as RENEW_WITHIN < DURATION.
+A holder that is known to be dead is not waited for.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class Lease:
         identity: str,
         name: str = "km-scheduler",
         namespace: str = "kube-system",
+        is_dead: Callable[[str], bool] = lambda _: False,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -53,6 +55,7 @@ class Lease:
         """Whether we had it and can no longer be sure that we do."""
         self._collection = LEASES.format(namespace=namespace)
         self._name = name
+        self._is_dead = is_dead
         self._clock = clock
         self._sleep = sleep
         self._seen: tuple[Any, ...] | None = None
@@ -124,7 +127,9 @@ class Lease:
             }
         spec = lease["spec"]
         self.holder = spec.get("holderIdentity") or None
-        if self.holder not in (None, self.identity) and not self._ran_out(spec):
+        if self.holder not in (None, self.identity) and not (
+            self._is_dead(self.holder) or self._ran_out(spec)
+        ):
             return False
         self._take(spec)
         try:

@@ -190,6 +190,28 @@ async def test_a_lease_has_one_holder_and_is_taken_over_when_it_runs_out(cluster
     assert clock.now == began
 
 
+async def test_a_holder_that_is_known_to_be_dead_is_not_waited_for(cluster: Cluster) -> None:
+    clock = Clock()
+
+    def lease(identity: str, dead: str = "") -> Lease:
+        return Lease(
+            cluster,
+            identity=identity,
+            name="dead",
+            is_dead=lambda holder: holder == dead,
+            clock=clock,
+            sleep=clock.sleep,
+        )
+
+    await lease("first").acquire()
+    began = clock.now
+    await lease("second", dead="first").acquire()
+    assert clock.now == began
+
+    await lease("third", dead="first").acquire()
+    assert clock.now - began >= 15
+
+
 async def test_a_holder_that_cannot_renew_stops_before_another_may_start() -> None:
     clock = Clock()
 
