@@ -321,6 +321,7 @@ class Cluster:
             self._forget(uid, name, pod)
             self.tries[uid] = self.tries.get(uid, 0) + 1
             self.clock.after(BACKOFF_FIRST, self._again, uid)
+            self.wake()  # what was assumed of it is free again
 
     def forget_scheduler(self) -> None:
         """kube-scheduler restarts: what it assumed is forgotten, all waiting pods are new."""

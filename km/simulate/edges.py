@@ -36,6 +36,8 @@ ASK_AGAIN = 15.0
 
 RESEND = 10.0
 """Mesos' STATUS_UPDATE_RETRY_INTERVAL_MIN: how soon an agent repeats what nobody acknowledged."""
+REGISTERED = 0.01
+"""An agent that is back with its master repeats all of that at once; so soon is looked."""
 
 
 class Km(Framework, Extender):
@@ -202,10 +204,12 @@ class Km(Framework, Extender):
             now = task.record.state if task is not None and task.record is not None else ""
             if state in ("TASK_RUNNING", "TASK_KILLING") and now != state:
                 return  # something later has been said meanwhile
-            if self.connected and agent.up and agent.id not in self.master.recovering:
-                self.tell(on.TaskUpdated(status=status))
-            else:
+            if not agent.up or agent.id in self.master.recovering:
+                self.clock.after(REGISTERED, say)
+            elif not self.connected:
                 self.clock.after(RESEND, say)
+            else:
+                self.tell(on.TaskUpdated(status=status))
 
         self.clock.after(STREAM, say)
 
