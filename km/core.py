@@ -136,7 +136,9 @@ def _filter(world: World, event: FilterRequested) -> None:
     kubernetes_side.pod_heard_of(world, event.pod)
     fits, failed, unresolvable = placement.filter_nodes(world, event.pod, event.nodes)
     reason = placement.summary(failed, unresolvable, len(event.nodes))
-    if not fits:
+    if fits:
+        world.rejected.pop(event.pod.uid, None)
+    else:
         world.counters["pods.rejected"] += 1
         if event.pod.uid in world.pods:
             world.rejected[event.pod.uid] = reason

@@ -8,12 +8,15 @@ declines, so these can be long without starving km itself).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from km.actions import Decline, Revive, Suppress, UpdateNode
 from km.events import OffersReceived
 from km.ledger import Agent
 from km.lifecycle import runs_unseen, start, start_here
 from km.objects import FREE_ANNOTATION
 from km.placement import may_run
+from km.pods import Shape
 from km.resources import Resources
 from km.rules import EVERY_AGENT
 from km.timers import Alarm
@@ -81,6 +84,11 @@ class Decider:
     def __init__(self, world: World) -> None:
         self.world = world
         self.shapes = list(world.waiting)
+        self.hopeful = {
+            shape
+            for shape, group in world.waiting.items()
+            if not all(map(world.refused, reversed(group)))  # the latest is the most hopeful
+        }
         self.least = self._least()
         self.kept = 0
         self.room = world.demand.scaled(1)
@@ -119,19 +127,22 @@ class Decider:
             return False, f"{agent.hostname} takes no pods: {run.why or 'it is cordoned'}"
         if run is not None and run.phase == STARTING:
             return False, f"{agent.hostname} is still starting"
-        return self._of_use(agent, overhead=run is None)
+        if run is None:
+            return self._of_use(agent, agent.offered() - world.node_overhead(), self.shapes)
+        if not self.hopeful:
+            return False, "kube-scheduler finds no place for what waits, whatever is free"
+        return self._of_use(agent, agent.offered(), self.hopeful)
 
-    def _of_use(self, agent: Agent, *, overhead: bool) -> tuple[bool, str]:
-        offered = agent.offered()
-        if overhead:
-            offered = offered - self.world.node_overhead()
+    def _of_use(
+        self, agent: Agent, offered: Resources, shapes: Iterable[Shape]
+    ) -> tuple[bool, str]:
         if self.least is None or not offered.covers(self.least):
             return False, f"{agent.hostname} offers too little for any pod that waits"
         if not any(
             offered.covers(shape.need)
             and may_run(self.world, shape, agent)
             and agent.one_share_covers(shape.need)
-            for shape in self.shapes
+            for shape in shapes
         ):
             return False, f"{agent.hostname} offers what fits no pod that waits"
         if self.kept >= self.world.rules.hold_least and (self.room.cpus < 0 or self.room.mem < 0):

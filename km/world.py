@@ -299,6 +299,17 @@ class World:
             del self.waiting[pod.shape]
         self.demand = self.demand - pod.need.scaled(1)
 
+    def refused(self, uid: str) -> bool:
+        """Whether kube-scheduler finds no node for a waiting pod, and not for lack of room.
+
+        Such a pod waits for something else, a volume or another pod. Nothing is held for it on
+        nodes that exist: that would keep it from others for nothing, for as long as it waits.
+        """
+        told = self.unschedulable_since.get(uid)
+        if told is None or uid in self.rejected:
+            return False
+        return max(told, self.last_ready) + self.rules.hold_seconds <= self.now
+
     def pods_on(self, node: str) -> Mapping[str, Pod]:
         return self.on_node.get(node, {})
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 from km import actions as do
 from km import events as on
 from km.offers import MesosState
 from km.resources import Resources
-from km.rules import EVERY_AGENT, Rules
+from km.rules import EVERY_AGENT, ON_DEMAND, Rules
 from tests.km.core.stage import Stage, ask, demand, launched, of, offer, pod
 
 # Offers
@@ -53,6 +54,55 @@ def test_an_offer_is_never_held_past_its_time(stage) -> None:
     assert not of(stage.offers(offer("o", "a")), do.Decline)
 
     assert of(stage.wait(5), do.Decline)[0].offer_ids == ("o",)
+
+
+def unschedulable(stage: Stage, **more: Any) -> None:
+    """A pod that kube-scheduler finds no place for, told so long ago that km believes it."""
+    never = pod("never", unschedulable="claim data is not bound", **more)
+    stage.tell(on.PodSeen(pod=never))
+    stage.wait(stage.core.world.rules.hold_seconds)
+
+
+def test_nothing_is_held_for_a_pod_that_waits_for_something_else_than_room(stage) -> None:
+    unschedulable(stage)
+    (decline,) = of(stage.offers(offer("o", "a"), offer("p", "b")), do.Decline)
+
+    assert set(decline.offer_ids) == {"o", "p"}
+    assert decline.reason.startswith("kube-scheduler finds no place")
+    assert not of(stage.wait(60), do.Revive), "nor are offers asked for again and again"
+
+
+def test_what_is_held_for_another_pod_is_held_all_the_same(stage) -> None:
+    unschedulable(stage)
+    stage.tell(on.PodSeen(pod=pod("p")))
+
+    assert not of(stage.offers(offer("o", "a")), do.Decline)
+
+
+def test_a_pod_that_km_had_no_room_for_goes_on_waiting_for_it(stage) -> None:
+    stage.tell(on.PodSeen(pod=pod("p", cpus=3)))
+    stage.offers(offer("small", "a", cpus=1))
+    assert not ask(stage, pod("p", cpus=3), "a").nodes
+    stage.tell(on.PodSeen(pod=pod("p", cpus=3, unschedulable="0/1: too full")))
+    stage.wait(60)
+
+    assert not of(stage.offers(offer("large", "a")), do.Decline)
+
+
+def test_a_pod_that_found_its_place_after_all_gets_offers_at_once(stage) -> None:
+    unschedulable(stage)
+    stage.offers(offer("o", "a"))
+
+    assert of(stage.bind(pod("never"), "a"), do.Revive)
+    assert of(stage.offers(offer("p", "a")) + stage.wait(0.02), do.Accept)
+
+
+def test_nodes_are_still_started_for_a_pod_that_those_there_are_refused_for() -> None:
+    stage = Stage(Rules(nodes=ON_DEMAND))
+    stage.sync()
+    unschedulable(stage)
+
+    assert of(stage.offers(offer("o", "a")) + stage.wait(0.2), do.Accept)
 
 
 def test_no_more_is_held_than_a_few_times_what_waits() -> None:
