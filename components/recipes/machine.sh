@@ -78,9 +78,10 @@ record_packages() {
   )
 }
 
-# From the store when it has packages: then nothing else is asked.
+# From the store when it has packages: then nothing else is asked. Where Mesos comes from a repository,
+# there is no bundle, though one from before may still be in the store.
 sources() {
-  if [[ ! -f $PACKAGES/Packages ]]; then return; fi
+  if [[ ! -f $PACKAGES/Packages || $REPOSITORY ]]; then return; fi
   mkdir -p "$DATA/apt/lists" # apart from the file: apt removes from its lists what it does not know
   echo "deb [trusted=yes] file:$PACKAGES ./" >"$DATA/apt/sources.list"
   echo "-o Dir::Etc::sourcelist=$DATA/apt/sources.list -o Dir::Etc::sourceparts=/dev/null"
