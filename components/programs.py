@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -40,15 +39,6 @@ def sources_digest(patterns: Iterable[str], root: Path) -> str:
         digest.update(f"{path.relative_to(root)}\0".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:DIGEST_LENGTH]
-
-
-def image_archives() -> tuple[str, ...]:
-    """List the archives of images that this machine's cache has, for hosts that get them from it.
-
-    Nothing, where set-up has packed none: hosts then pull images from their registries.
-    """
-    index = cache() / "images" / "index.json"
-    return tuple(sorted(json.loads(index.read_text()).values())) if index.exists() else ()
 
 
 def cache() -> Path:

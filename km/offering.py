@@ -94,7 +94,6 @@ class Decider:
         self.room = world.demand.scaled(1)
         for agent_id in {*world.ledger.offers.values()} - set(world.fresh):
             self._count(world.ledger.agents[agent_id])
-        self.limit = world.rules.hold_factor
 
     def _least(self) -> Resources | None:
         """No waiting pod needs less than this, kind by kind: most offers are told apart by it."""

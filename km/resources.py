@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from math import ceil
 
 Ranges = tuple[tuple[int, int], ...]
 """Port ranges ``((low, high), …)``: sorted, disjoint, not touching, ends included."""
@@ -215,8 +214,3 @@ class Resources:
 
 
 NOTHING = Resources()
-
-
-def whole_mebibytes_up(size: int) -> int:
-    """Bytes as thousandths of a MiB, rounded up so that nothing is under-counted."""
-    return ceil(size * 1000 / 2**20) if size < 2**40 else -(-size * 1000 // 2**20)

@@ -21,7 +21,6 @@ TYPED = (
 """What mypy checks strictly, as far as it is there."""
 OLDEST_HOST = "3.10"
 """The oldest Python of a host that km runs on."""
-NOT_OURS = {".venv", ".git", "node_modules"}
 
 
 @dataclass(frozen=True, kw_only=True)

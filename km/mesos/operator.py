@@ -60,14 +60,6 @@ class OperatorClient:
         found: list[dict[str, Any]] = (await self.ask(master, "GET_AGENTS")).get("agents", [])
         return found
 
-    async def maintenance_schedule(self, master: str) -> dict[str, Any]:
-        """GET_MAINTENANCE_SCHEDULE: windows of machines, times in nanoseconds."""
-        return await self.ask(master, "GET_MAINTENANCE_SCHEDULE")
-
-    async def maintenance_status(self, master: str) -> dict[str, Any]:
-        """GET_MAINTENANCE_STATUS: which machines are draining or down."""
-        return await self.ask(master, "GET_MAINTENANCE_STATUS")
-
     async def events(self, master: str) -> AsyncIterator[dict[str, Any]]:
         """SUBSCRIBE: yield events of the whole cluster; heartbeats are swallowed.
 
