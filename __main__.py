@@ -92,6 +92,7 @@ agents = MesosAgents(
     "mesos-agent",
     MesosAgentsArgs(
         hosts=hosts.agents,
+        masters=hosts.control,
         zookeeper_url=masters.found_at,
         versions=versions,
         ports=settings.mesos.agent_ports,

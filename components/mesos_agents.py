@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import pulumi
 
 from components.hosts import Host, Role, domain_text
+from components.mesos_masters import master_addresses
 from components.programs import Versions
 from components.recipe import run_recipe
 
@@ -28,6 +29,9 @@ class MesosAgentsArgs:
     """Where the agents run, and what they belong to."""
 
     hosts: Sequence[Host]
+    masters: Sequence[Host]
+    """Any of them says which agents are registered."""
+
     zookeeper_url: pulumi.Input[str]
     versions: Versions
 
@@ -85,6 +89,7 @@ class MesosAgents(pulumi.ComponentResource):
             {
                 "MESOS_VERSION": args.versions["mesos"],
                 "MESOS_ZOOKEEPER": args.zookeeper_url,
+                "MESOS_MASTERS": master_addresses(args.masters),
                 "MESOS_NAME": host.name,
                 "MESOS_ADDRESS": host.address,
                 "MESOS_ATTRIBUTES": attributes_text(host.attributes),

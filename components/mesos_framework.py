@@ -13,7 +13,8 @@ from typing import Any
 import pulumi
 
 from components.hosts import Host
-from components.mesos_sharing import OPERATOR_API, master_addresses
+from components.mesos_masters import master_addresses
+from components.mesos_sharing import OPERATOR_API
 from components.recipe import run_recipe
 
 

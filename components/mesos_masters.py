@@ -77,3 +77,10 @@ class MesosMasters(pulumi.ComponentResource):
         self.url = pulumi.Output.concat("http://", args.hosts[0].address, f":{PORT}")
         self.found_at = pulumi.Output.from_input(args.zookeeper_url)
         self.register_outputs({"url": self.url, "found_at": self.found_at})
+
+
+def master_addresses(hosts: Sequence[Host]) -> pulumi.Output[str]:
+    """List the masters as ``host:port,host:port``."""
+    return pulumi.Output.all(*[host.address for host in hosts]).apply(
+        lambda known: ",".join(f"{address}:{PORT}" for address in known)
+    )

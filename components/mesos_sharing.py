@@ -15,7 +15,7 @@ import pulumi
 
 from components import operator_api
 from components.hosts import Host
-from components.mesos_masters import PORT
+from components.mesos_masters import master_addresses
 from components.recipe import run_recipe
 
 OPERATOR_API = Path(operator_api.__file__).read_text()
@@ -86,13 +86,6 @@ def role_shares(wanted: Sequence[Any]) -> list[RoleShare]:
         )
         for role in wanted
     ]
-
-
-def master_addresses(hosts: Sequence[Host]) -> pulumi.Output[str]:
-    """List the masters as ``host:port,host:port``."""
-    return pulumi.Output.all(*[host.address for host in hosts]).apply(
-        lambda known: ",".join(f"{address}:{PORT}" for address in known)
-    )
 
 
 def roles_text(roles: Sequence[RoleShare]) -> str:

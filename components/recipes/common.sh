@@ -14,6 +14,7 @@ BIN=$HOME_DIR/bin
 STORE=/var/cache/kubernetes-mesos
 export KUBECACHEDIR=$DATA/kubectl # not in the home of whom kubectl runs as
 STARTED=$ETC/started # manifests of runs that have not ended: what a killed one has put here
+MASTERS=$ETC/masters # on an agent: host:port of each Mesos master, one a line
 BEFORE=$ETC/before # what the host had before us, to be given back
 
 manifest=() # what the host has to have from now on; preflight compares it with what is there
@@ -200,6 +201,22 @@ try_until() {
 # port_open ADDRESS PORT
 port_open() {
   (exec 3<>"/dev/tcp/$1/$2")
+}
+
+# agent_is_registered ADDRESS: whether the leading master knows the agent here, and its connection stands.
+# The agent's own metric `registered` says only that it has found a master.
+agent_is_registered() {
+  local id master
+  id=$(curl --silent --fail --max-time 2 "http://$1:5051/state" |
+    python3 -c 'import json, sys; print(json.load(sys.stdin)["id"])') || return 1
+  while read -r master; do
+    if curl --silent --fail --location --max-time 2 "http://$master/slaves" | python3 -c 'import json, sys
+agents = [agent for agent in json.load(sys.stdin)["slaves"] if agent["id"] == sys.argv[1]]
+sys.exit(not any(agent["active"] or agent["deactivated"] for agent in agents))' "$id"; then
+      return
+    fi
+  done <"$MASTERS"
+  return 1
 }
 
 # let_go NAME SIGNAL: the service ended by a signal that it understands, without systemd starting it again.

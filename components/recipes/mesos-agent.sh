@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # A Mesos agent: it offers what the host has.
 #
-# Reads: MESOS_VERSION MESOS_ZOOKEEPER MESOS_NAME MESOS_ADDRESS MESOS_ATTRIBUTES (k:v;k:v)
+# Reads: MESOS_VERSION MESOS_ZOOKEEPER MESOS_MASTERS (host:port,host:port) MESOS_NAME MESOS_ADDRESS
+#        MESOS_ATTRIBUTES (k:v;k:v)
 #        MESOS_DOMAIN (JSON, or nothing) MESOS_CPUS MESOS_MEMORY_MB MESOS_DISK_GB (empty: what the machine has)
 #        MESOS_RESERVED_MB (not offered) MESOS_PORTS (low-high,low-high, or nothing)
 
@@ -64,25 +65,21 @@ WantedBy=multi-user.target
 END
 }
 
-registered() {
-  curl --silent --fail --max-time 2 "http://$MESOS_ADDRESS:5051/metrics/snapshot" |
-    grep -q '"slave\\*/registered":1'
-}
-
 up() {
   install_program mesos "$MESOS_VERSION" \
     mesos-agent mesos-containerizer mesos-executor mesos-fetcher
   ensure_directory "$DATA/mesos" 0755 root
   ensure_directory "$DATA/mesos/agent" 0755 root
   ensure_unit mesos-agent "$(unit)"
-  wait_until 60 mesos-agent registered
+  write_file "$MASTERS" 0644 root "${MESOS_MASTERS//,/$'\n'}"
+  wait_until 60 mesos-agent agent_is_registered "$MESOS_ADDRESS"
 }
 
 down() {
   # Stopping the unit leaves executors running, by design; those of a leaving agent must end.
   let_go mesos-agent SIGUSR1
   remove_unit mesos-agent
-  rm -rf "$DATA/mesos/agent"
+  rm -rf "$DATA/mesos/agent" "$MASTERS"
 }
 
 main "$@"

@@ -141,14 +141,9 @@ cri_answers() {
     END {exit !found}'
 }
 
-agent_registered() {
-  curl --silent --fail --max-time 2 "http://$NODE_ADDRESS:5051/metrics/snapshot" |
-    grep -q '"slave\\*/registered":1'
-}
-
 up() {
   local served_before=no
-  if agent_registered; then served_before=yes; fi
+  if agent_is_registered "$NODE_ADDRESS"; then served_before=yes; fi
   keep /etc/containerd/config.toml
   write_file /etc/containerd/config.toml 0644 root "$(containerd_config)"
   run_unit containerd
@@ -176,7 +171,7 @@ up() {
   import_images
   # The next host changes when this one is done: not before this one can run pods again. An agent that
   # did not serve before either is for its own recipe to start, which comes after this one.
-  if [[ $served_before == yes ]]; then wait_until 60 mesos-agent agent_registered; fi
+  if [[ $served_before == yes ]]; then wait_until 60 mesos-agent agent_is_registered "$NODE_ADDRESS"; fi
 }
 
 down() {

@@ -18,9 +18,7 @@ runs() {
     etcd.service) answers http://127.0.0.1:2381/health ;; # only with a majority
     kube-apiserver.service) answers --insecure https://127.0.0.1:6443/readyz ;;
     mesos-master.service) answers "http://$RETURNED_ADDRESS:5050/health" ;;
-    mesos-agent.service)
-      answers "http://$RETURNED_ADDRESS:5051/metrics/snapshot" | grep -q '"slave\\*/registered":1'
-      ;;
+    mesos-agent.service) agent_is_registered "$RETURNED_ADDRESS" ;;
   esac
 }
 

@@ -125,6 +125,7 @@ def agents(**more):
         MesosAgentsArgs(
             **{
                 "hosts": [sized()],
+                "masters": [host("control-1")],
                 "zookeeper_url": ZK,
                 "versions": VERSIONS,
                 "ports": ("80", "31000-32000"),
@@ -144,6 +145,7 @@ def test_an_agent_offers_what_its_host_has_once_it_is_prepared(recorder, run):
     given = variables(made.inputs["stdin"])
     assert made.depends_on == ("prepared",)
     assert given["MESOS_NAME"] == "agent-1"
+    assert given["MESOS_MASTERS"] == "10.90.7.10:5050"
     assert given["MESOS_ATTRIBUTES"] == "a:1;b:2"
     assert given["MESOS_PORTS"] == "80-80,31000-32000"
     assert (given["MESOS_CPUS"], given["MESOS_MEMORY_MB"], given["MESOS_DISK_GB"]) == (

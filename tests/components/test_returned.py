@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -19,9 +20,9 @@ name=${@: -1}
 echo "$name" >>"$HOST/asked"
 cat "$HOST/answers/$(tr / _ <<<"$name")" 2>/dev/null
 """
-REGISTERED = '{"slave\\/registered":1.0}'
+STATE = "http:__10.0.0.9:5051_state"
+SLAVES = "http:__10.0.0.2:5050_slaves"
 ETCD = "http:__127.0.0.1:2381_health"
-AGENT = "http:__10.0.0.9:5051_metrics_snapshot"
 
 
 @pytest.fixture
@@ -38,6 +39,11 @@ def host(tmp_path: Path) -> Path:
 def promise(host: Path, *units: str) -> None:
     lines = [f"unit enabled active {unit}\n" for unit in units]
     (host / "etc/manifest/some").write_text("file 644 abc /etc/some\n" + "".join(lines))
+
+
+def slaves(*agents: tuple[str, bool]) -> str:
+    known = [{"id": name, "active": active, "deactivated": False} for name, active in agents]
+    return json.dumps({"slaves": known})
 
 
 def ask(host: Path) -> subprocess.CompletedProcess[str]:
@@ -65,27 +71,39 @@ def test_it_is_done_when_all_that_was_promised_runs_and_answers(host: Path) -> N
     for unit in ("containerd.service", "etcd.service", "mesos-agent.service"):
         (host / "running" / unit).touch()
     (host / "answers" / ETCD).write_text("{}")
-    (host / "answers" / AGENT).write_text(REGISTERED)
+    # The first master is down.
+    (host / "etc/masters").write_text("10.0.0.1:5050\n10.0.0.2:5050\n")
+    (host / "answers" / STATE).write_text('{"id": "S1"}')
+    (host / "answers" / SLAVES).write_text(slaves(("S0", True), ("S1", True)))
 
     assert ask(host).returncode == 0
 
 
 @pytest.mark.parametrize(
-    ("unit", "answer", "text"),
+    ("unit", "answers"),
     [
-        pytest.param("containerd.service", None, "", id="does not run"),
-        pytest.param("etcd.service", None, "", id="runs without a majority"),
+        pytest.param("containerd.service", {}, id="does not run"),
+        pytest.param("etcd.service", {}, id="runs without a majority"),
         pytest.param(
-            "mesos-agent.service", AGENT, '{"slave\\/registered":0.0}', id="not registered yet"
+            "mesos-agent.service",
+            {STATE: '{"id": ""}', SLAVES: slaves(("S0", True))},
+            id="never registered",
         ),
+        pytest.param(
+            "mesos-agent.service",
+            {STATE: '{"id": "S1"}', SLAVES: slaves(("S0", True), ("S1", False))},
+            id="not registered again yet",
+        ),
+        pytest.param("mesos-agent.service", {STATE: '{"id": "S1"}'}, id="no master answers"),
     ],
 )
 def test_it_waits_for_what_does_not_take_part_yet(
-    host: Path, unit: str, answer: str | None, text: str
+    host: Path, unit: str, answers: dict[str, str]
 ) -> None:
     promise(host, unit)
-    if answer:
-        (host / "answers" / answer).write_text(text)
+    (host / "etc/masters").write_text("10.0.0.2:5050\n")
+    for name, text in answers.items():
+        (host / "answers" / name).write_text(text)
     if unit != "containerd.service":
         (host / "running" / unit).touch()
 
