@@ -15,6 +15,7 @@ from components.aws_network import subnets
 from components.aws_prices import HOUR, HOURS, PUBLIC_IPV4_HOUR, monthly_usd
 from components.aws_rules import incoming, outgoing
 from components.hosts import Role
+from preflight import stack_file as stack_files
 from stacks.aws_settings import AwsHostsSettings
 from stacks.settings import parse_settings
 from tests.components import hosts_suite
@@ -387,7 +388,9 @@ def test_operators_are_told_how_to_log_in_and_what_each_host_shows(
     ]
 
 
-DOCUMENT = (Path(__file__).resolve().parents[2] / "docs/aws.md").read_text()
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT = (ROOT / "docs/aws.md").read_text()
+README = (ROOT / "README.md").read_text()
 
 
 def test_the_documented_prices_are_those_of_the_estimate() -> None:
@@ -419,5 +422,11 @@ def test_the_documented_example_costs_what_is_said_of_it() -> None:
     each = [monthly_usd([(kind, disk)] * count, balancers=0) for kind, disk, count in items]
     everything = monthly_usd([(kind, disk) for kind, disk, count in items for _ in range(count)])
 
-    documented = re.findall(r"^\| (?:\d+ |balancer|all).* \| (\d+) \|$", DOCUMENT, re.MULTILINE)
+    documented = re.findall(r"^\| (?:\d+ |balancer|all).* \| (\d+) \|$", README, re.MULTILINE)
     assert documented == [f"{usd:.0f}" for usd in (*each, monthly_usd([]), everything) if usd]
+    assert f"comes to {everything:.0f} " in DOCUMENT
+    shown = re.search(r"^```yaml\n(hosts:\n  on: aws\n.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    assert shown
+    example = stack_file("aws")
+    given = dict(stack_files.load(shown[1])["hosts"], public_key=example["hosts"]["public_key"])
+    assert parse_settings("aws", {**example, "hosts": given}).hosts == settings.hosts
