@@ -207,16 +207,21 @@ port_open() {
 # The agent's own metric `registered` says only that it has found a master.
 agent_is_registered() {
   local id master
-  id=$(curl --silent --fail --max-time 2 "http://$1:5051/state" |
-    python3 -c 'import json, sys; print(json.load(sys.stdin)["id"])') || return 1
+  id=$(ask_mesos "$1:5051/state" 'print(said["id"])') || return 1
   while read -r master; do
-    if curl --silent --fail --location --max-time 2 "http://$master/slaves" | python3 -c 'import json, sys
-agents = [agent for agent in json.load(sys.stdin)["slaves"] if agent["id"] == sys.argv[1]]
-sys.exit(not any(agent["active"] or agent["deactivated"] for agent in agents))' "$id"; then
+    if ask_mesos "$master/slaves" 'sys.exit(not any(
+  agent["id"] == sys.argv[1] and (agent["active"] or agent["deactivated"]) for agent in said["slaves"]))' "$id"; then
       return
     fi
   done <"$MASTERS"
   return 1
+}
+
+# ask_mesos ADDRESS:PORT/PATH PYTHON WORDS...: what Mesos answers, as `said` in a line of Python.
+ask_mesos() {
+  local answer
+  answer=$(curl --silent --fail --location --max-time 2 "http://$1") || return 1
+  python3 -c "import json, sys; said = json.load(sys.stdin); $2" "${@:3}" <<<"$answer"
 }
 
 # let_go NAME SIGNAL: the service ended by a signal that it understands, without systemd starting it again.

@@ -105,9 +105,15 @@ class Stack:
     def power_on(self) -> None:
         self.lab.run("up", "--lab", self.lab.name)
 
-    def cut_while_it_runs(self, program: str) -> str:
-        """Bring the stack up, cut the machine's power while it runs a program; what `up` said."""
-        log = self.checkout.directory / f"cut-{program}.log"
+    def reboot(self) -> None:
+        self.on_machine("(sleep 1; systemctl reboot) >/dev/null 2>&1 &")
+
+    def has_booted_since(self, boot: str) -> Callable[[], bool]:
+        return lambda: self.boot() != boot
+
+    def interrupt_while_it_runs(self, program: str, interrupt: Callable[[], None]) -> str:
+        """Bring the stack up, do this to the machine while it runs a program; what `up` said."""
+        log = self.checkout.directory / f"{interrupt.__name__}-{program}.log"
         process = self.checkout.start(f"make up STACK=metal >{log} 2>&1")
         try:
             wait_for(
@@ -117,7 +123,7 @@ class Stack:
             )
             assert process.poll() is None, log.read_text()
             time.sleep(3)
-            self.cut()
+            interrupt()
             process.communicate(timeout=300)
         finally:
             if process.poll() is None:
@@ -192,12 +198,15 @@ def packages() -> Path:
     return Path(cache).expanduser() / "packages"
 
 
-def test_an_up_that_power_cuts_interrupt_ends_with_the_answer(stack: Stack) -> None:
-    said = stack.cut_while_it_runs("dpkg")
+def test_an_up_that_power_cuts_and_a_reboot_interrupt_ends_with_the_answer(stack: Stack) -> None:
+    said = stack.interrupt_while_it_runs("dpkg", stack.cut)
     assert "whole-1: up was cut off: the machine fell silent" in said
     stack.power_on()
-    stack.cut_while_it_runs("ctr")
+    stack.interrupt_while_it_runs("ctr", stack.cut)
     stack.power_on()
+    boot = stack.boot()
+    stack.interrupt_while_it_runs("ctr", stack.reboot)
+    wait_for("it has booted", stack.has_booted_since(boot))
 
     up = stack.make("up")
 
@@ -293,9 +302,9 @@ def test_an_executor_that_is_stopped_leaves_no_process_and_no_cgroup(stack: Stac
 
 def test_a_rebooted_machine_comes_back_with_its_node_and_pods(stack: Stack) -> None:
     before, boot = stack.pods(), stack.boot()
-    stack.on_machine("(sleep 1; systemctl reboot) >/dev/null 2>&1 &")
+    stack.reboot()
 
-    wait_for("it has booted", lambda: stack.boot() != boot)
+    wait_for("it has booted", stack.has_booted_since(boot))
     wait_for("the node is ready", stack.node_is_ready)
     wait_for("kube-dns is back", lambda: kube_dns(stack) and kube_dns(stack) != dns_of(before))
 
@@ -312,7 +321,11 @@ def test_a_machine_without_power_comes_back_likewise(stack: Stack) -> None:
     wait_for("the node is ready", stack.node_is_ready)
 
     up = stack.make("up")
-    assert not re.search(r"\d+ (created|deleted|replaced)", up.output)
+    # A pod that nothing replaces ended with its machine: `up` makes it anew, and nothing else.
+    made = re.findall(r"^ \+ +\S+ (\S+) created", up.output, re.MULTILINE)
+    assert made == ["smoke-test-pod"]
+    assert "Address: 10.10.10.1\n" in up.output
+    assert not re.search(r"\d+ (deleted|replaced)", up.output)
 
 
 def test_down_leaves_nothing_on_the_machine(stack: Stack) -> None:
