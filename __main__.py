@@ -29,6 +29,7 @@ hosts = provision_hosts(
     "hosts",
     settings.hosts,
     findings,
+    ask=preflight.Asker().ask,
     versions=versions,
     repository=mesos.repository,
     scheduler_ports=settings.scheduler_ports,

@@ -25,7 +25,8 @@ from components.lab_hosts import part
 from components.mesos_source import Repository
 from components.program import run_program
 from components.programs import Versions
-from components.returning import Returning, returned
+from components.repairs import Ask, Repairs, asked
+from components.returning import Returning, answering, returned
 from components.rollout import at_once, chains, in_order
 
 DEBIAN = "136693071363"
@@ -83,6 +84,9 @@ class AwsHostsArgs:
     cluster: str
     """What the machines remember that they belong to."""
 
+    ask: Ask
+    """Asks a machine what of it is no longer as our recipes left it."""
+
     versions: Versions
     repository: Repository | None = None
     """Where machines fetch Mesos' packages, if they do."""
@@ -101,8 +105,8 @@ class AwsHosts(pulumi.ComponentResource):
     """Hosts on EC2.
 
     Makes: ``<name>-network``, ``<name>-api``, ``<name>-login``, for each host ``<host>-key``,
-    ``<host>``, ``<host>-join`` and ``<host>-back``, and the first two for ``bastion`` if there is
-    one.
+    ``<host>``, ``<host>-back``, ``<host>-answers`` and ``<host>-join``, and the first two for
+    ``bastion`` if there is one.
     """
 
     hosts: Hosts
@@ -206,14 +210,13 @@ class AwsHosts(pulumi.ComponentResource):
         for name, group, zone in placed:
             other = before[name]
             after = pulumi.ResourceOptions(depends_on=[back[other]] if other else [])
-            host, instance = self._make_host(name, group, zone, after)
-            back[name] = self._back(host, group.type, instance)
+            host, instance, back[name] = self._make_host(name, group, zone, after)
             made.append((host, instance))
         return made
 
     def _make_host(
         self, name: str, group: AwsGroup, zone: str, after: pulumi.ResourceOptions
-    ) -> tuple[Host, aws.ec2.Instance]:
+    ) -> tuple[Host, aws.ec2.Instance, local.Command]:
         key = self._make_key(name)
         keeps_data = group.role == Role.CONTROL and self._args.protect
         machine = self._machine_args(key, group.type, group.disk_gb, group.role.value, zone)
@@ -224,6 +227,18 @@ class AwsHosts(pulumi.ComponentResource):
         )
         reach = instance.private_ip if self._proxy else instance.public_ip
         self._introduce(name, reach, key)
+        way = self._way_in(instance, part(key, "public"))
+        gone_with = pulumi.ResourceOptions(parent=self, deleted_with=instance)
+        changed = Returning(
+            name=name,
+            way=way,
+            address=instance.private_ip,
+            machine={"id": instance.id, "type": group.type},
+            dial_seconds=DIAL_SECONDS,
+        )
+        back = returned(f"{name}-back", changed, gone_with)
+        answers = answering(f"{name}-answers", changed, gone_with)
+        repairs = asked(self._args.ask, name, {group.role}, way, [back, answers])
         market = {"market": "spot" if group.spot else "on-demand"}
         host = Host(
             name=name,
@@ -244,12 +259,18 @@ class AwsHosts(pulumi.ComponentResource):
             fault_domain=FaultDomain(region=self._args.region, zone=f"{self._args.region}{zone}"),
             # Nobody asks here which agents are new; that those wait as well costs seconds.
             member=True,
-            machine=self._join(name, group.role, key, instance),
+            repairs=repairs,
+            machine=self._join(name, group.role, way, repairs, gone_with),
         )
-        return host, instance
+        return host, instance, back
 
     def _join(
-        self, name: str, role: Role, key: local.Command, instance: aws.ec2.Instance
+        self,
+        name: str,
+        role: Role,
+        way: Mapping[str, Any],
+        repairs: Repairs,
+        opts: pulumi.ResourceOptions,
     ) -> local.Command:
         """Install what the role needs; an instance that goes takes all of it along."""
         return join(
@@ -257,26 +278,14 @@ class AwsHosts(pulumi.ComponentResource):
             Joining(
                 name=name,
                 roles=frozenset({role}),
-                way=self._way_in(instance, part(key, "public")),
+                way=way,
                 cluster=self._args.cluster,
                 versions=self._args.versions,
                 repository=self._args.repository,
+                repairs=repairs,
                 dial_seconds=DIAL_SECONDS,
             ),
-            pulumi.ResourceOptions(parent=self, deleted_with=instance),
-        )
-
-    def _back(self, host: Host, kind: str, instance: aws.ec2.Instance) -> local.Command:
-        return returned(
-            f"{host.name}-back",
-            Returning(
-                name=host.name,
-                way=self._way_in(instance, host.connection.host_key),
-                address=instance.private_ip,
-                machine={"id": instance.id, "type": kind},
-                dial_seconds=DIAL_SECONDS,
-            ),
-            pulumi.ResourceOptions(parent=self, deleted_with=instance),
+            opts,
         )
 
     def _way_in(self, instance: aws.ec2.Instance, host_key: Any) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from enum import StrEnum
 import pulumi
 from pulumi_command import remote
 
+from components.repairs import Repairs
+
 
 class Role(StrEnum):
     """What a host is for."""
@@ -74,8 +76,8 @@ class Host:
     after: str | None = None
     """Name of the host whose agent must have changed, and be healthy, before this one's does."""
 
-    repairs: Mapping[str, str] = field(default_factory=dict)
-    """Recipe → the words of its last or next repair (see `preflight.drift`)."""
+    repairs: Repairs = field(default_factory=dict)
+    """What its recipes are told to repair."""
 
     machine: pulumi.Resource | None = None
     """The resource that the host disappears with, if the program made it."""

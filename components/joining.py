@@ -6,7 +6,7 @@ One local command for each machine, whoever made it; what it does is in `compone
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
@@ -18,6 +18,9 @@ from components.mesos_source import PROGRAMS as MESOS_PROGRAMS
 from components.program import run_program
 from components.programs import Versions
 from components.recipe import render, script
+from components.repairs import Repairs, kept_if_silent, told
+
+RECIPE = "machine"
 
 COMMON_PACKAGES = ("curl", "iproute2", "procps", "python3")
 MESOS_PACKAGES = (
@@ -60,8 +63,8 @@ class Joining:
     repository: Repository | None = None
     """Where the machine fetches Mesos' packages, if it does."""
 
-    repair: str | None = None
-    """The words of its last or next repair."""
+    repairs: Repairs = field(default_factory=dict)
+    """What its recipes are told to repair; here, the recipe ``machine``."""
 
     dial_seconds: int = 0
     """How long a machine that does not answer yet is waited for."""
@@ -78,7 +81,6 @@ def join(name: str, joining: Joining, opts: pulumi.ResourceOptions) -> local.Com
         **_machine(joining),
         **waits,
         **bundle,
-        "repair": joining.repair,
         "store": store(
             joining.roles,
             joining.versions,
@@ -87,7 +89,9 @@ def join(name: str, joining: Joining, opts: pulumi.ResourceOptions) -> local.Com
         ),
         "images": images(joining.roles, joining.versions),
     }
-    return run_program(name, "components.machine up", spec, opts)
+    arguments = told("components.machine up", RECIPE, joining.repairs)
+    opts = pulumi.ResourceOptions.merge(opts, kept_if_silent(joining.repairs))
+    return run_program(name, arguments, spec, opts)
 
 
 def leave(name: str, joining: Joining, opts: pulumi.ResourceOptions) -> local.Command:
@@ -101,7 +105,7 @@ def leave(name: str, joining: Joining, opts: pulumi.ResourceOptions) -> local.Co
 
 def _machine(joining: Joining) -> dict[str, Any]:
     values = {
-        "RECIPE": "machine",
+        "RECIPE": RECIPE,
         "MACHINE_CLUSTER": joining.cluster,
         "MACHINE_NAME": joining.name,
         "MACHINE_PACKAGES": " ".join(packages(joining.roles)),
@@ -110,7 +114,7 @@ def _machine(joining: Joining) -> dict[str, Any]:
     return {
         **joining.way,
         "name": joining.name,
-        "script": render(script("machine"), values),
+        "script": render(script(RECIPE), values),
     }
 
 

@@ -1,9 +1,11 @@
 """A machine joins and leaves the cluster, over SSH from here: JSON in, JSON out.
 
-``python -m components.machine up``    packages, the cluster's mark, programs and images
-``python -m components.machine down``  everything of ours taken away, or, when the machine is dead,
-                                       nothing: it is not waited for longer than a minute. One that
-                                       the stack file calls gone is not even dialled.
+``python -m components.machine reach``  waited for until it lets us in
+``python -m components.machine up``     packages, the cluster's mark, programs and images; words
+                                        behind it are those of a repair
+``python -m components.machine down``   everything of ours taken away, or, when the machine is dead,
+                                        nothing: it is not waited for longer than a minute. One that
+                                        the stack file calls gone is not even dialled.
 
 Imports nothing of Pulumi: it starts in a third of a second, once for each host.
 """
@@ -17,7 +19,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +89,13 @@ async def open_machine(login: Login, patience: float = 0) -> asyncssh.SSHClientC
         await asyncio.sleep(DIAL_PAUSE)
 
 
-async def up(spec: Mapping[str, Any]) -> None:
+async def reach(spec: Mapping[str, Any]) -> None:
+    """Log in, and no more."""
+    connection = await open_machine(login_of(spec), spec["dial_seconds"])
+    connection.close()
+
+
+async def up(spec: Mapping[str, Any], *words: str) -> None:
     """Prepare the machine; safe to run again at any time.
 
     Programs travel while packages are installed: one needs the network, the other the processor.
@@ -99,7 +107,7 @@ async def up(spec: Mapping[str, Any]) -> None:
         await send_all(connection, spec, packages)
         await asyncio.gather(
             send_all(connection, spec, [item for item in lacking if item not in packages]),
-            run_script(connection, spec, "up", JOIN_SECONDS),
+            run_script(connection, spec, ("up", *words), JOIN_SECONDS),
         )
     finally:
         connection.close()
@@ -128,7 +136,7 @@ async def down(spec: Mapping[str, Any]) -> None:
         return
     connection.set_keepalive(LEAVING_ALIVE_SECONDS)
     try:
-        await run_script(connection, spec, "down", LEAVE_SECONDS, SILENT_SECONDS)
+        await run_script(connection, spec, ("down",), LEAVE_SECONDS, SILENT_SECONDS)
     except DiedError as error:
         say(f"{name} was not cleaned up: {error}")
     except TimeoutError as error:
@@ -157,7 +165,7 @@ def is_gone(spec: Mapping[str, Any]) -> bool:
 async def run_script(
     connection: asyncssh.SSHClientConnection,
     spec: Mapping[str, Any],
-    action: str,
+    words: Sequence[str],
     seconds: float,
     limit: float | None = None,
 ) -> None:
@@ -167,7 +175,6 @@ async def run_script(
         MachineError: it failed; `DiedError`: the machine did.
         TimeoutError: it said nothing for ``limit`` seconds.
     """
-    words = [action, spec["repair"]] if action == "up" and spec["repair"] else [action]
     command = f"timeout --kill-after=10 {seconds:.0f} bash -s -- {shlex.join(words)}"
     errors: list[str] = []
     try:
@@ -177,10 +184,10 @@ async def run_script(
     except (asyncssh.ConnectionLost, ConnectionError):
         status = None
     if status is None:
-        raise DiedError(f"{spec['name']}: {action} was cut off: the machine fell silent")
+        raise DiedError(f"{spec['name']}: {words[0]} was cut off: the machine fell silent")
     if status != 0:
         said = "\n".join(errors).strip()
-        raise MachineError(f"{spec['name']}: {action} ended with {status}: {said}")
+        raise MachineError(f"{spec['name']}: {words[0]} ended with {status}: {said}")
 
 
 async def converse(
@@ -308,12 +315,14 @@ def say(text: str) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    actions = {"up": up, "down": down}
-    if len(arguments) != 1 or arguments[0] not in actions:
-        raise SystemExit(f"usage: python -m components.machine {'|'.join(actions)} < spec.json")
+    actions: dict[str, Callable[..., Coroutine[Any, Any, None]]]
+    actions = {"reach": reach, "up": up, "down": down}
+    action, *words = arguments or [""]
+    if action not in actions or len(words) > (action == "up"):
+        raise SystemExit("usage: python -m components.machine reach|up [WORDS]|down < spec.json")
     spec = json.load(sys.stdin)
     try:
-        asyncio.run(actions[arguments[0]](spec))
+        asyncio.run(actions[action](spec, *words))
     except (MachineError, ConnectError, asyncssh.Error, OSError) as error:
         say(str(error))
         return 1

@@ -118,7 +118,7 @@ class MetalHosts(pulumi.ComponentResource):
             versions=self._args.versions,
             repository=self._args.repository,
             bundle=self._args.bundle,
-            repair=machine.repairs.get("machine"),
+            repairs=machine.repairs,
             stack_file=self._args.stack_file,
         )
         leaving = leave(f"{machine.name}-leave", joining, pulumi.ResourceOptions(parent=self))

@@ -18,7 +18,7 @@ KEEP_OUTPUT = 'printf %s "$PULUMI_COMMAND_STDOUT"'
 
 def run_program(
     name: str,
-    arguments: str | None,
+    arguments: pulumi.Input[str] | None,
     spec: Mapping[str, Any],
     opts: pulumi.ResourceOptions,
     *,
@@ -46,7 +46,7 @@ def run_program(
         )
     return local.Command(
         name,
-        create=f"{PYTHON} -m {arguments}" if arguments else None,
+        create=pulumi.Output.concat(f"{PYTHON} -m ", arguments) if arguments is not None else None,
         update=update,
         delete=f"{PYTHON} -m {delete}" if delete else None,
         stdin=text,

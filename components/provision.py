@@ -23,6 +23,7 @@ from components.metal_hosts import (
     private_key,
 )
 from components.programs import Versions
+from components.repairs import Ask
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -32,6 +33,7 @@ def provision_hosts(
     wanted: Any,
     findings: Mapping[str, Any],
     *,
+    ask: Ask,
     versions: Versions,
     repository: Repository | None = None,
     scheduler_ports: Sequence[int] = (),
@@ -42,6 +44,7 @@ def provision_hosts(
         name: Name of the component.
         wanted: The settings; ``wanted.on`` says of which kind they are.
         findings: What preflight found out, by host name; empty where the program makes the hosts.
+        ask: Asks a machine that the program makes, when it is there.
         versions: Of the programs that hosts get.
         repository: Where they fetch Mesos' packages, if they do.
         scheduler_ports: Where frameworks listen on control hosts.
@@ -61,7 +64,7 @@ def provision_hosts(
         case "metal":
             return MetalHosts(name, metal_args(wanted, findings, versions, repository)).hosts
         case "aws":
-            aws = AwsHosts(name, aws_args(wanted, versions, repository, scheduler_ports))
+            aws = AwsHosts(name, aws_args(wanted, ask, versions, repository, scheduler_ports))
             pulumi.export("estimated_monthly_cost_usd", aws.estimated_monthly_cost_usd)
             pulumi.export("ssh", aws.ssh)
             pulumi.export("known_hosts", aws.known_hosts)
@@ -135,6 +138,7 @@ def metal_machine(wanted: Any, machine: Any, finding: Any) -> MetalMachine:
 
 def aws_args(
     wanted: Any,
+    ask: Ask,
     versions: Versions,
     repository: Repository | None = None,
     scheduler_ports: Sequence[int] = (),
@@ -172,6 +176,7 @@ def aws_args(
         private_key=private_key(Path(wanted.key).expanduser()),
         key_file=wanted.key,
         cluster=f"{pulumi.get_project()}/{pulumi.get_stack()}",
+        ask=ask,
         versions=versions,
         repository=repository,
         change_at_once=wanted.change_at_once,

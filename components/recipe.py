@@ -10,6 +10,7 @@ import pulumi
 from pulumi_command import remote
 
 from components.hosts import Host
+from components.repairs import kept_if_silent, told
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -47,21 +48,21 @@ def run_recipe(
     shell = f"timeout --kill-after=10 {TIMEOUT_S} bash -s --"
     if host.user != "root":
         shell = f"sudo -n {shell}"
-    # Words of a repair stand on the command line, where a preview shows them.
-    words = host.repairs.get(known_as)
-    up = f"{shell} up {shlex.quote(words)}" if words else f"{shell} up"
     machine = [host.machine] if host.machine else []
     return remote.Command(
         name,
         connection=host.connection,
-        create=None if only_down else up,
+        create=None if only_down else told(f"{shell} up", known_as, host.repairs),
         delete=f"{shell} down",
         stdin=pulumi.Output.all(**{**values, "RECIPE": known_as}).apply(
             lambda known: render(body, known)
         ),
         add_previous_output_in_env=False,
         opts=pulumi.ResourceOptions.merge(
-            opts, pulumi.ResourceOptions(deleted_with=host.machine, depends_on=machine)
+            pulumi.ResourceOptions.merge(
+                opts, pulumi.ResourceOptions(deleted_with=host.machine, depends_on=machine)
+            ),
+            pulumi.ResourceOptions() if only_down else kept_if_silent(host.repairs),
         ),
     )
 

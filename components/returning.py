@@ -1,8 +1,9 @@
-"""What stands between one changed machine and the next: that the first one is back.
+"""What a new or changed machine is waited for with, by local commands.
 
-One local command for each machine. It does nothing when it is made. When what it is told of the
-machine changes, the machine was stopped or replaced, and the command ends when the machine answers
-and all that ran on it runs again. Whatever depends on it waits for that.
+``returned`` stands between one changed machine and the next. It does nothing when it is made. When
+what it is told of the machine changes, the machine was stopped or replaced, and the command ends
+when the machine answers and all that ran on it runs again. ``answering`` waits for a new machine's
+SSH server as well. Whatever depends on them waits for that.
 """
 
 from __future__ import annotations
@@ -47,7 +48,6 @@ def returned(
         "machine": returning.machine,
         "dial_seconds": returning.dial_seconds,
         "script": pulumi.Output.all(**values).apply(lambda known: render(body, known)),
-        "repair": None,
         "store": [],
         "images": None,
     }
@@ -58,3 +58,19 @@ def returned(
         opts or pulumi.ResourceOptions(),
         update=f"{PYTHON} -m components.machine up",
     )
+
+
+def answering(
+    name: str, returning: Returning, opts: pulumi.ResourceOptions | None = None
+) -> local.Command:
+    """Wait until a machine that is new, or was changed, lets us in.
+
+    After that one that is silent is down, and need not be waited for: the state says which it is.
+    """
+    spec = {
+        **returning.way,
+        "name": returning.name,
+        "machine": returning.machine,
+        "dial_seconds": returning.dial_seconds,
+    }
+    return run_program(name, "components.machine reach", spec, opts or pulumi.ResourceOptions())

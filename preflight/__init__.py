@@ -2,7 +2,8 @@
 
 ``require`` is called at the edge, by ``__main__.py``, in preview and up alike. It only reads. It
 either raises one error with all problems of all hosts, or says what each host remembers of us and
-what of it is no longer as our recipes left it.
+what of it is no longer as our recipes left it. Machines that the program makes are asked by an
+``Asker`` instead, when they are there.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ from pydantic import BaseModel
 
 from preflight import drift, lab
 from preflight.ask import Answer, ask
+from preflight.asker import Asker
 from preflight.hosts import targets
 from preflight.judge import concerns, judge
 from preflight.problems import Problem, table
 from preflight.stock import lacking, stock
 from stacks.metal_settings import MetalHostsSettings
 from stacks.settings import LabHosts
+
+__all__ = ["Asker", "Finding", "Findings", "PreflightError", "check", "finding", "require"]
 
 
 class PreflightError(pulumi.RunError):

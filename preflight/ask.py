@@ -59,14 +59,14 @@ def ask(targets: Sequence[Target]) -> list[Answer]:
 
 async def ask_all(targets: Sequence[Target]) -> list[Answer]:
     gate = asyncio.Semaphore(AT_ONCE)
-    bastions = _Bastions()
+    bastions = Bastions()
     try:
-        return await asyncio.gather(*(_ask_one(target, gate, bastions) for target in targets))
+        return await asyncio.gather(*(ask_one(target, gate, bastions) for target in targets))
     finally:
         await bastions.close()
 
 
-async def _ask_one(target: Target, gate: asyncio.Semaphore, bastions: _Bastions) -> Answer:
+async def ask_one(target: Target, gate: asyncio.Semaphore, bastions: Bastions) -> Answer:
     async with gate:
         try:
             connection = await _connect_through(target.login, bastions)
@@ -104,13 +104,13 @@ def _skew(theirs: float, before: float, after: float) -> float:
     return min(0.0, theirs - before) + max(0.0, theirs - after)
 
 
-async def _connect_through(login: Login, bastions: _Bastions) -> asyncssh.SSHClientConnection:
+async def _connect_through(login: Login, bastions: Bastions) -> asyncssh.SSHClientConnection:
     if login.bastion is None:
         return await connect(login)
     return await connect(login, await bastions.open(login.bastion))
 
 
-class _Bastions:
+class Bastions:
     """One connection for each bastion, shared by all hosts behind it."""
 
     def __init__(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from components.ssh import Login
 from preflight.targets import Target
@@ -62,7 +62,7 @@ def targets(hosts: MetalHostsSettings) -> list[Target]:
             peers=_peers(machine, hosts.alive),
             ports=_ports(machine, hosts.alive),
             control=Role.CONTROL in machine.roles,
-            recipes=_recipes(machine),
+            recipes=recipes(machine.roles),
             memory_mb=sum(MEMORY_MB[role] for role in machine.roles),
         )
         for machine in hosts.alive
@@ -102,9 +102,10 @@ def _ports(machine: MetalMachine, everybody: Sequence[MetalMachine]) -> dict[int
     return {**control, **agent, **proxy}
 
 
-def _recipes(machine: MetalMachine) -> tuple[str, ...]:
-    control = CONTROL_RECIPES if Role.CONTROL in machine.roles else ()
-    agent = AGENT_RECIPES if Role.AGENT in machine.roles else ()
+def recipes(roles: Collection[str]) -> tuple[str, ...]:
+    """List what leaves a manifest on a host of these roles."""
+    control = CONTROL_RECIPES if Role.CONTROL in roles else ()
+    agent = AGENT_RECIPES if Role.AGENT in roles else ()
     return tuple(dict.fromkeys((*control, *agent)))
 
 

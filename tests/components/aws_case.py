@@ -93,10 +93,33 @@ def arguments(**more: Any) -> AwsHostsArgs:
             "private_key": "PRIVATE",
             "key_file": "~/.ssh/id_ed25519",
             "cluster": "kubernetes-mesos/aws",
+            "ask": asking([]),
             "versions": VERSIONS,
             **more,
         }
     )
+
+
+REPAIRS: dict[str, dict[str, str] | None] = {
+    "general-1": {
+        "machine": "repair 2: package conntrack is missing",
+        "mesos-agent": "repair 1: x",
+    },
+    "general-2": None,
+}
+"""What each machine says when it is asked; the others: nothing has changed."""
+
+Asked = list[tuple[str, set[str], dict[str, Any]]]
+
+
+def asking(asked: Asked) -> Any:
+    """Asks nobody; remembers who would have been asked."""
+
+    async def ask(name: str, roles: Any, way: Any) -> dict[str, str] | None:
+        asked.append((name, set(roles), dict(way)))
+        return REPAIRS.get(name, {})
+
+    return ask
 
 
 def build(**more: Any) -> tuple[AwsMocks, AwsHosts, dict[str, Any]]:

@@ -15,7 +15,7 @@ import pulumi
 
 from components import provision
 from stacks.settings import parse_settings
-from tests.components.aws_case import VERSIONS, AwsMocks, build_from, stack_file
+from tests.components.aws_case import VERSIONS, AwsMocks, asking, build_from, stack_file
 
 FILE = Path(__file__).with_name("aws_example.json")
 
@@ -29,7 +29,7 @@ def example(**changed: Any) -> AwsMocks:
         mock.patch.object(pulumi, "get_stack", return_value="aws"),
         mock.patch.object(pulumi, "get_project", return_value="kubernetes-mesos"),
     ):
-        return build_from(provision.aws_args(settings.hosts, VERSIONS))[0]
+        return build_from(provision.aws_args(settings.hosts, asking([]), VERSIONS))[0]
 
 
 def asked(mocks: AwsMocks) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from typing import Any
 
 import pulumi
 import pytest
-from pulumi.runtime import rpc
+from pulumi.runtime import resource, rpc
 from pulumi.runtime.mocks import MockCallArgs, MockMonitor, MockResourceArgs, Mocks
+from pulumi.runtime.proto import callback_pb2
 
 PAIR = {"certificate": "CERT", "key": "KEY"}
 
@@ -36,6 +37,7 @@ class Made:
     deleted_with: str
     ignores: tuple[str, ...]
     protected: bool
+    transforms: int
 
 
 class Machines(Mocks):
@@ -90,6 +92,7 @@ class Recorder(MockMonitor):
                     deleted_with=last(request.deletedWith),
                     ignores=tuple(request.ignoreChanges),
                     protected=request.protect,
+                    transforms=len(request.transforms),
                 )
             )
         return super().RegisterResource(request)
@@ -119,6 +122,23 @@ def closed_loops() -> Iterator[None]:
                     return original(self, request)
 
             patch.setattr(MockMonitor, method, closing)
+        yield
+
+
+class Callbacks:
+    """Takes transforms, as an engine would; mocks have none that calls back."""
+
+    def register_transform(self, transform: Any) -> callback_pb2.Callback:
+        return callback_pb2.Callback(token=transform.__qualname__)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def callbacks() -> Iterator[None]:
+    async def taken() -> Callbacks:
+        return Callbacks()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resource, "_get_callbacks", taken)
         yield
 
 

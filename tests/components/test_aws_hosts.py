@@ -24,7 +24,9 @@ from tests.components.aws_case import (
     GROUPS,
     INGRESS,
     UNTAGGED,
+    Asked,
     AwsMocks,
+    asking,
     build,
     stack_file,
 )
@@ -146,7 +148,7 @@ def test_aws_hosts_keep_what_hosts_promise(plain: Any, guarded: Any) -> None:
 def joining(mocks: AwsMocks, name: str) -> dict[str, Any]:
     kind, inputs = mocks.made[f"{name}-join"]
     assert kind == "command:local:Command"
-    assert inputs["create"].endswith("-m components.machine up")
+    assert inputs["create"].startswith(".venv/bin/python -m components.machine up")
     assert "delete" not in inputs, "what goes with its instance needs no cleaning"
     return dict(json.loads(inputs["stdin"]))
 
@@ -167,7 +169,6 @@ def test_a_machine_joins_with_exactly_this(plain: Any) -> None:
         "host_key": ED25519,
         "bastion": None,
         "dial_seconds": 180,
-        "repair": None,
         "store": [
             "programs/etcd/etcd-1",
             "programs/km/km-1",
@@ -361,9 +362,59 @@ def test_a_machine_is_waited_for_when_it_has_changed_and_not_when_it_is_made(gua
         "name": "general-1",
         "machine": {"id": "general-1-id", "type": "m6i.xlarge"},
         "dial_seconds": 180,
-        "repair": None,
         "store": [],
         "images": None,
+    }
+
+
+def test_before_a_new_machine_is_asked_it_is_waited_for(guarded: Any) -> None:
+    kind, inputs = guarded[0].made["general-1-answers"]
+
+    assert kind == "command:local:Command"
+    assert inputs["create"] == ".venv/bin/python -m components.machine reach"
+    assert not {"update", "delete"} & inputs.keys()
+    assert json.loads(inputs["stdin"]) == {
+        **{key: joining(guarded[0], "general-1")[key] for key in WAY},
+        "name": "general-1",
+        "machine": {"id": "general-1-id", "type": "m6i.xlarge"},
+        "dial_seconds": 180,
+    }
+    assert guarded[0].recorder["general-1-answers"].deleted_with == "general-1"
+    assert guarded[0].before("general-1-join") >= {"general-1-answers", "general-1-back"}
+
+
+def test_each_machine_is_asked_once_by_its_way_in_and_without_the_key() -> None:
+    who: Asked = []
+    build(bastion=True, ask=asking(who))
+
+    login = {"port": 22, "user": "admin", "key": "~/.ssh/id_ed25519", "host_key": ED25519}
+    bastion = {**login, "address": "198.51.100.9"}
+    way = {**login, "address": "10.80.0.9", "bastion": bastion}
+    assert sorted(who, key=lambda one: one[0]) == [
+        ("cheap-1", {"agent"}, way),
+        ("control-1", {"control"}, way),
+        ("control-2", {"control"}, way),
+        ("control-3", {"control"}, way),
+        ("general-1", {"agent"}, way),
+        ("general-2", {"agent"}, way),
+    ]
+
+
+def test_what_a_machine_lacks_stands_on_the_command_line_where_a_preview_shows_it(
+    plain: Any,
+) -> None:
+    created = {name: plain[0].inputs(f"{name}-join")["create"] for name in ("general-1", "cheap-1")}
+
+    up = ".venv/bin/python -m components.machine up"
+    words = "repair 2: package conntrack is missing"
+    assert created == {"general-1": f"{up} '{words}'", "cheap-1": up}
+
+
+def test_what_may_be_kept_is_the_command_of_a_machine_that_does_not_answer(plain: Any) -> None:
+    recorder = plain[0].recorder
+
+    assert {made.name for made in recorder.made if made.transforms} == {
+        f"{name}-join" for name, _, _ in placements(GROUPS, ("a", "b"))
     }
 
 

@@ -35,9 +35,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 pytestmark = pytest.mark.skipif(not SSHD.exists(), reason="needs openssh-server")
 
 
-def run(action: str, spec: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+def run(action: str, spec: dict[str, Any], *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "components.machine", action],
+        [sys.executable, "-m", "components.machine", action, *words],
         input=json.dumps(spec),
         capture_output=True,
         text=True,
@@ -69,7 +69,6 @@ def spec(tmp_path: Path) -> dict[str, Any]:
         "host_key": " ".join(key.with_suffix(".pub").read_text().split()[:2]),
         "bastion": None,
         "script": "exit 0",
-        "repair": None,
         "store": [],
         "images": None,
     }
@@ -269,6 +268,42 @@ def test_a_machine_that_never_answers_is_waited_for_no_longer_than_asked(
     assert 2 <= time.monotonic() - started < 15
 
 
+def test_a_machine_that_lets_us_in_is_reached_and_nothing_is_run_there(
+    spec: dict[str, Any], tmp_path: Path
+) -> None:
+    with light_hosts(tmp_path / "sshd", 1) as hosts:
+        reached = run("reach", {**spec, **way(hosts), "script": None, "dial_seconds": 0})
+
+    assert (reached.returncode, reached.stderr) == (0, "")
+
+
+def test_one_that_does_not_is_waited_for_and_named(spec: dict[str, Any]) -> None:
+    started = time.monotonic()
+
+    result = run("reach", {**spec, "dial_seconds": 2})
+
+    assert result.returncode == 1
+    assert 2 <= time.monotonic() - started < 15
+    assert f"root@127.0.0.1:{spec['port']}: connect Connection refused" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("sideways",), ("down", "words"), ("up", "words", "more")]
+)
+def test_what_cannot_be_done_is_refused(arguments: tuple[str, ...]) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "components.machine", *arguments],
+        input="{}",
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+
+    assert result.returncode == 1
+    assert "usage: python -m components.machine reach|up [WORDS]|down" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("script", "status", "said"),
     [
@@ -280,7 +315,7 @@ def test_the_recipe_runs_there_and_its_words_come_back(
     spec: dict[str, Any], tmp_path: Path, script: str, status: int, said: str
 ) -> None:
     with light_hosts(tmp_path / "sshd", 1) as hosts:
-        result = run("up", {**spec, **way(hosts), "script": script, "repair": "repair 1: it"})
+        result = run("up", {**spec, **way(hosts), "script": script}, "repair 1: it")
 
     assert result.returncode == status
     assert said in result.stderr

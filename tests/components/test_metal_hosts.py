@@ -105,7 +105,6 @@ def test_a_machine_joins_with_exactly_this(key: Path) -> None:
         "host_key": KEY,
         "bastion": None,
         "bundle": "bookworm 1234",
-        "repair": None,
         "store": [
             "packages/{release}",
             "programs/etcd/etcd-1",
@@ -130,7 +129,6 @@ def test_who_cleans_a_machine_is_in_the_state_before_anything_is_on_it(key: Path
     assert "create" not in inputs
     assert inputs["delete"].endswith("-m components.machine down")
     assert leaves.items() <= joins.items()
-    assert "repair" not in leaves
     assert list(mocks.made).index("rack1-leave") < list(mocks.made).index("rack1")
 
 
@@ -180,7 +178,18 @@ def test_a_repair_stands_on_the_command_line_where_a_preview_shows_it(key: Path)
     )
 
     assert mocks.made["demo-rack1"][1]["create"].endswith(f"-- up '{words}'")
+    assert mocks.made["rack1"][1]["create"].endswith("-m components.machine up")
+
+
+def test_a_repair_of_what_a_machine_joined_with_stands_there_as_well(key: Path) -> None:
+    words = "repair 1: package conntrack is missing"
+    mocks, _ = build(
+        [machine("rack1", "10.0.0.11", Role.CONTROL, key=key, repairs={"machine": words})]
+    )
+
+    assert mocks.made["rack1"][1]["create"].endswith(f"-m components.machine up '{words}'")
     assert words not in mocks.made["rack1"][1]["stdin"]
+    assert mocks.made["demo-rack1"][1]["create"].endswith("-- up")
 
 
 def test_members_change_one_after_another_and_newcomers_at_once(key: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 import preflight
 from components.aws_hosts import AwsHosts
-from preflight.hosts import targets
+from preflight.hosts import recipes, targets
 from stacks.settings import parse_settings
 from tests.components.test_program import COMPONENTS, STACKS, program
 
@@ -64,9 +64,9 @@ def test_what_preflight_expects_on_each_machine_is_what_the_program_runs_there(
     program(metal)
 
     on = {made.name: made.inputs for made in recorder.made if "stdin" in made.inputs}
-    for name, recipes in expected.items():
+    for name, on_it in expected.items():
         assert "RECIPE=machine\n" in json.loads(on[name]["stdin"])["script"]
-        for recipe in recipes - {"machine"}:
+        for recipe in on_it - {"machine"}:
             assert f"RECIPE={recipe}\n" in on[f"{recipe}-{name}"]["stdin"]
 
 
@@ -101,8 +101,24 @@ def test_an_aws_stack_makes_its_hosts_and_says_what_they_cost(
     image = "ami-0123456789abcdef0"
     monkeypatch.setattr(AwsHosts, "_find_image", lambda _: pulumi.Output.from_input(image))
 
+    expected: dict[str, tuple[str, ...]] = {}
+
+    async def ask(self: preflight.Asker, name: str, roles: Any, way: Any) -> dict[str, str]:
+        expected[name] = recipes(roles)
+        return {"mesos-agent": "repair 1: it"} if name == "general-1" else {}
+
+    monkeypatch.setattr(preflight.Asker, "ask", ask)
+
     exports = program(cluster)
 
+    assert len(expected) == 9
+    made_names = {made.name for made in recorder.made}
+    for name, on_it in expected.items():
+        assert {f"{recipe}-{name}" for recipe in on_it if recipe != "machine"} <= made_names
+        assert f"{name}-join" in made_names
+    repairing = [made for made in recorder.made if "repair 1" in made.inputs.get("create", "")]
+    assert [made.name for made in repairing] == ["mesos-agent-general-1"]
+    assert repairing[0].inputs["create"].endswith("bash -s -- up 'repair 1: it'")
     assert components(recorder) == {*(*COMPONENTS.values(), "AwsHosts", "AwsNetwork", "AwsApi")} - {
         "LabHosts"
     }
