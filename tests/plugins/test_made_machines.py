@@ -48,8 +48,8 @@ for name, (address, instance) in {machines}.items():
     host_key = pulumi.Output.secret("{host_key}")
     way = {{"address": made.stdout, "port": {port}, "user": "root", "key": str(key),
             "host_key": host_key, "bastion": None}}
-    changed = Returning(name=name, way=way, address=made.stdout, machine={{"id": made.id}},
-                        dial_seconds=5)
+    changed = Returning(name=name, way=way, address=made.stdout, dial_seconds=5,
+                        machine={{"id": made.id, "type": "{kind}"}})
     back = returned(f"{{name}}-back", changed)
     answers = answering(f"{{name}}-answers", changed)
     repairs = asked(ask, name, {{"control"}}, way, [back, answers])
@@ -114,11 +114,11 @@ class Machines:
     def etc(self, name: str) -> Path:
         return self.directory / MACHINES[name]
 
-    def program(self, text: str = "good", **instances: int) -> str:
+    def program(self, text: str = "good", kind: str = "small", **instances: int) -> str:
         host_key = " ".join(self.host_key.with_suffix(".pub").read_text().split()[:2])
         machines = {name: (address, instances.get(name, 1)) for name, address in MACHINES.items()}
         return PROGRAM.format(
-            key=self.key, host_key=host_key, port=self.port, machines=machines, text=text
+            key=self.key, host_key=host_key, port=self.port, machines=machines, text=text, kind=kind
         )
 
 
@@ -231,9 +231,16 @@ def test_a_new_machine_hides_no_difference_of_an_old_one_and_gets_everything(
     stack: Project, machines: Machines
 ) -> None:
     stack.up(machines.program())
-    shutil.rmtree(machines.etc("one"))  # another disk, at the same address
+    for spoilt in ("name", "demo.conf"):  # else it might join twice within a minute: no news
+        (machines.etc("one") / spoilt).write_text("bad\n")
+    assert stack.up().changes()["updated"] == 2
     (machines.etc("two") / "demo.conf").write_text("bad\n")
 
+    larger = stack.preview(machines.program(kind="large"))
+    assert larger.changes() == {"update": 2 * 2 + 1, "unchanged": EVERYTHING - 5}
+    assert "up 'repair 1: " in larger.output, "what waits for both hides it"
+
+    shutil.rmtree(machines.etc("one"))  # another disk, at the same address
     seen = stack.preview(machines.program(one=2))
     assert "one: " not in seen.output
     assert "up 'repair 1: " in seen.output
