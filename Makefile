@@ -24,8 +24,8 @@ preview: ## Show what up would change; touches no host
 trust: setup ## Read the SSH host keys of a stack's machines once, and write them into its file
 	@.venv/bin/python -m preflight trust --stack $(STACK)
 
-bundle: setup ## Fetch the packages that machines without a mirror need (RELEASE=bookworm)
-	@.venv/bin/python -m components.bundle $(RELEASE)
+bundle: ## Fetch the packages that machines without a mirror need (STACK=metal RELEASE=bookworm)
+	@$(TOOLS) bundle $(if $(filter file,$(origin STACK)),metal,$(STACK)) $(RELEASE)
 
 down: ## Take everything of the stack away
 	@$(TOOLS) down $(STACK)

@@ -44,7 +44,6 @@ MACHINE = [
 """What any machine has that a person installed with an SSH server."""
 
 CLUSTER = [
-    "busybox-static",
     "conntrack",
     "containerd",
     "curl",

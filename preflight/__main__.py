@@ -1,20 +1,28 @@
-"""``python3 -m preflight [check|trust] --stack STACK``: the questions, without the program."""
+"""``python3 -m preflight [check|trust|sends] --stack STACK``: the questions, without the program.
+
+``sends`` asks no machine: it says what goes to them from here, for `make bundle`.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from components.hosts import Role
+from components.joining import packages
+from components.mesos_source import MesosSourceError, obtain_mesos
 from preflight import check, drift, message, stack_file, trust
 from preflight.ask import Answer
 from preflight.hosts import login
 from preflight.judge import concerns
+from preflight.stock import PUBLIC
 from stacks.metal_settings import MetalHostsSettings
 from stacks.problems import SettingsError
-from stacks.settings import parse_settings
+from stacks.settings import StackSettings, parse_settings
 
 PROJECT = "kubernetes-mesos"
 
@@ -26,33 +34,56 @@ class UsageError(Exception):
 def main() -> int:
     arguments = _parser().parse_args()
     try:
+        if arguments.command == "sends":
+            return _sends(arguments.stack)
         path, hosts, images = _settings(arguments.stack)
         if arguments.command == "trust":
             return _trust(arguments.stack, path, hosts, ask=not arguments.yes)
         return _check(arguments.stack, hosts, images)
-    except (SettingsError, UsageError, ValueError) as error:
+    except (SettingsError, MesosSourceError, UsageError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python3 -m preflight", description=__doc__)
-    parser.add_argument("command", nargs="?", choices=("check", "trust"), default="check")
+    parser.add_argument("command", nargs="?", choices=("check", "trust", "sends"), default="check")
     parser.add_argument("--stack", default="metal", help="the stack; default: metal")
     parser.add_argument("--yes", action="store_true", help="trust: write without asking")
     return parser
 
 
 def _settings(stack: str) -> tuple[Path, MetalHostsSettings, Sequence[str]]:
+    path, settings = _stack(stack)
+    if not isinstance(settings.hosts, MetalHostsSettings):
+        raise UsageError(f"stack {stack} makes its hosts itself (on: {settings.hosts.on})")
+    return path, settings.hosts, settings.images.on_nodes
+
+
+def _stack(stack: str) -> tuple[Path, StackSettings]:
     path = Path("stacks") / f"Pulumi.{stack}.yaml"
     if not path.exists():
         known = ", ".join(sorted(one.stem.partition(".")[2] for one in Path("stacks").glob("P*")))
         raise UsageError(f"--stack {stack}: there is no {path}; known stacks: {known}")
     data = stack_file.load(path.read_text())
-    settings = parse_settings(stack, data["config"][f"{PROJECT}:cluster"])
-    if not isinstance(settings.hosts, MetalHostsSettings):
-        raise UsageError(f"stack {stack} makes its hosts itself (on: {settings.hosts.on})")
-    return path, settings.hosts, settings.images.on_nodes
+    return path, parse_settings(stack, data["config"][f"{PROJECT}:cluster"])
+
+
+def _sends(stack: str) -> int:
+    """Print what a stack's machines get from here; an archive of Mesos is fetched for it."""
+    _, settings = _stack(stack)
+    if settings.mesos.source.packages:
+        raise UsageError(
+            f"stack {stack}: its machines fetch Mesos from a repository (mesos.source.packages), "
+            "which no bundle has; use an archive, or the lab's own build"
+        )
+    sends = {
+        "packages": packages(frozenset(Role)),
+        "mesos": obtain_mesos(settings.mesos.source).version,
+        "images": [image for image in settings.images.on_nodes if image.startswith(PUBLIC)],
+    }
+    print(json.dumps(sends))
+    return 0
 
 
 def _check(stack: str, hosts: MetalHostsSettings, images: Sequence[str]) -> int:

@@ -60,5 +60,5 @@ def lacking(answers: Sequence[Answer], images: Sequence[str], has: Stock) -> Ite
                 what="image",
                 found=f"no {image} in the cache",
                 allowed="with `bundle: true`, images that are here, or in a registry of your own",
-                remedy="as root: python3 -m lab base; then make setup; or change `images:`",
+                remedy="make setup, where apt knows archives of Debian; or change `images:`",
             )

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from tools import (
+    bundling,
     checks,
     doctor,
     engine,
@@ -121,6 +122,10 @@ def _mesos_archive(_: Given) -> None:
     print(f"mesos:\n  source:\n    archive:\n      url: {path}\n      sha256: {sha256}")
 
 
+def _bundle(given: Given) -> None:
+    bundling.make(given.stack, given.releases)
+
+
 def _check(_: Given) -> None:
     checks.run(checks.checks())
 
@@ -179,6 +184,9 @@ def _parser() -> argparse.ArgumentParser:
     add_of_stack("env", _env, "shell lines that make pulumi and kubectl work")
     add_of_stack("kubeconfig", _kubeconfig, "write a stack's kubeconfig, print its path")
     add_of_stack("doctor", lambda given: min(doctor.examine(given.stack), 1), "what is installed")
+    bundle = add("bundle", _bundle, "fetch the packages that machines without a mirror need")
+    bundle.add_argument("stack")
+    bundle.add_argument("releases", nargs="+", metavar="release")
     enter = add_of_stack("enter", _enter, "a shell, or one command, on a host of a lab")
     enter.add_argument("host")
     enter.add_argument("command", nargs=argparse.REMAINDER)

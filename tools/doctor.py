@@ -84,7 +84,7 @@ def _releases() -> str:
 
 
 def _problems(stack: str) -> Iterator[str]:
-    missing = [program.label for program in install.missing(programs().values())]
+    missing = [program.label for program in install.lacking(programs().values())]
     if missing or plugins.decided() is None or not venv.is_ready():
         yield f"set-up is not complete ({', '.join(missing) or 'see the table'}): make setup"
     found = machine.missing(("set-up", "building", "lab", "tests"))

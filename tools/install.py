@@ -54,6 +54,11 @@ def missing(wanted: Iterable[Program]) -> list[Program]:
     return [program for program in wanted if program.has_sources and not program.is_installed]
 
 
+def lacking(wanted: Iterable[Program]) -> list[Program]:
+    """Name what is missing and has to be there."""
+    return [program for program in missing(wanted) if not program.optional]
+
+
 def install(wanted: Iterable[Program]) -> None:
     """Install what is not installed yet, one after another (a Go build uses every core)."""
     wanted = missing(wanted)
@@ -84,7 +89,13 @@ def _tell_waiting(program: Program) -> None:
 def _install(program: Program, steps: Steps) -> None:
     start = time.monotonic()
     with steps.step(program.name, f"{program.label}: {_how(program)}"):
-        source = MAKERS[program.maker](program) if program.maker else _first(program, steps)
+        try:
+            source = MAKERS[program.maker](program) if program.maker else _first(program, steps)
+        except Unavailable as reason:
+            if not program.optional:
+                raise ToolsError(f"{program.label}: {reason}") from reason
+            steps.say(f"      {reason}\n      Going on without it.")
+            return
         for file, names in program.links.items():
             if (program.directory / file).exists():
                 for name in names:

@@ -69,6 +69,8 @@ class Program:
     """Whether PATH also has files called <name>-… that belong to it."""
     stand_in: str
     """What of it is not the publisher's own; empty when all is."""
+    optional: bool
+    """Whether set-up goes on where it cannot be had."""
 
     @cached_property
     def version(self) -> str:
@@ -158,6 +160,7 @@ def _program(name: str, entry: Mapping[str, Any]) -> Program:
         architectures=tuple(entry.get("architectures", ARCHITECTURES.values())),
         takes_family=entry.get("takes_family", False),
         stand_in=entry.get("stand_in", ""),
+        optional=entry.get("optional", False),
     )
 
 

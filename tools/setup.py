@@ -44,7 +44,7 @@ def set_up(stack: str, *, tests: bool = False, refresh: bool = False) -> None:
 def _purposes(*, on_lab: bool, tests: bool) -> Iterable[str]:
     """What the machine's own packages are needed for: compilers only while something is built."""
     yield "set-up"
-    if install.missing(programs().values()):
+    if install.lacking(programs().values()):
         yield "building"
     if on_lab:
         yield "lab"

@@ -1,4 +1,4 @@
-"""Container images packed here, from Debian packages and the programs in the cache.
+"""Container images packed here, from the programs in the cache.
 
 CACHE/images/<name>-<digest>.tar is an OCI archive; CACHE/images/index.json says which archive
 holds which image name now.
@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lab import state
-from lab.base import base_path
 from lab.commands import say
 from lab.errors import LabError
 from lab.images import catalog
@@ -41,9 +40,8 @@ def ensure_images(versions: Mapping[str, str]) -> dict[str, str]:
         catalog.coredns(programs),
         catalog.kube2sky(programs),
     ]
-    # Debian's busybox is in the base filesystem of lab hosts; elsewhere registries have theirs.
-    if base_path("bookworm").is_dir():
-        images.append(catalog.busybox(base_path("bookworm")))
+    if _is_installed("busybox", versions.get("busybox")):  # registries have one, too
+        images.append(catalog.busybox(programs))
     directory = cache() / "images"
     with state.locked(directory):
         archives = {image.name: _ensure(image, directory) for image in images}
@@ -75,6 +73,14 @@ def _fingerprint(image: Image) -> str:
             parts.append(f"{found.st_size} {found.st_mtime_ns}")
     parts += [path.read_text() for path in sorted(Path(__file__).parent.glob("*.py"))]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:SHORT]
+
+
+def _is_installed(name: str, version: str | None) -> bool:
+    try:
+        _installed(name, version)
+    except LabError:
+        return False
+    return True
 
 
 def _installed(name: str, version: str | None) -> tuple[str, Path]:

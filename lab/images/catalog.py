@@ -7,12 +7,10 @@ containerd looks for it, and is ours.
 
 from __future__ import annotations
 
-import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from lab.errors import LabError
 from lab.images.oci import Image
 
 Programs = Callable[[str], tuple[str, Path]]
@@ -49,13 +47,14 @@ def kube2sky(programs: Programs) -> Image:
     return _single("docker.io/kubernetes-mesos/kube2sky:1", "kube2sky", directory / "kube2sky")
 
 
-def busybox(base: Path) -> Image:
-    """Debian's static busybox, under the version that it has in the base filesystem."""
-    binary = base / "bin/busybox"
+def busybox(programs: Programs) -> Image:
+    """A static busybox with all its names."""
+    version, directory = programs("busybox")
+    binary = directory / "busybox"
     applets = subprocess.run([binary, "--list"], capture_output=True, text=True, check=True)
     names = [name for name in applets.stdout.split() if name != "busybox"]
     return Image(
-        name=f"docker.io/library/busybox:{_busybox_version(base)}",
+        name=f"docker.io/library/busybox:{version}",
         files={"bin/busybox": binary, "etc/passwd": USERS, "etc/group": GROUPS},
         executable=frozenset({"bin/busybox"}),
         links={f"bin/{name}": "busybox" for name in names},
@@ -73,16 +72,3 @@ def _single(name: str, file: str, source: Path) -> Image:
         directories={"tmp": 0o1777},
         entrypoint=[f"/{file}"],
     )
-
-
-def _busybox_version(base: Path) -> str:
-    """Major and minor version of the package: 1.35 of 1:1.35.0-4+b7."""
-    status = (base / "var/lib/dpkg/status").read_text()
-    found = re.search(
-        r"^Package: busybox-static\n(?:\S.*\n| .*\n)*?Version: (?:\d+:)?(\d+\.\d+)",
-        status,
-        flags=re.MULTILINE,
-    )
-    if found is None:
-        raise LabError(f"{base} has no busybox-static; rebuild it with `lab base`")
-    return found[1]

@@ -80,8 +80,12 @@ def test_a_program_that_is_not_installed_is_named(
         images.ensure_images({"pause": "9"})
 
 
-def test_without_a_base_filesystem_everything_but_busybox_is_packed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+BUSYBOX = b"#!/bin/sh\nprintf '%s\\n' [ ash busybox nslookup\n"
+
+
+@pytest.mark.parametrize("has_busybox", [True, False])
+def test_all_programs_are_packed_and_busybox_where_it_can_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_busybox: bool
 ) -> None:
     monkeypatch.setenv("KUBERNETES_MESOS_CACHE", str(tmp_path))
     for name, files in {"etcd": ("etcd", "etcdctl")}.items() | {
@@ -91,9 +95,14 @@ def test_without_a_base_filesystem_everything_but_busybox_is_packed(
         directory.mkdir(parents=True)
         for file in files:
             (directory / file).write_bytes(b"program")
+    if has_busybox:
+        busybox = tmp_path / "programs/busybox/1.35/busybox"
+        busybox.parent.mkdir(parents=True)
+        busybox.write_bytes(BUSYBOX)
+        busybox.chmod(0o755)
 
     packed = images.ensure_images({})
 
     names = {name.rpartition("/")[2].partition(":")[0] for name in packed}
-    assert names == {"pause", "etcd", "coredns", "kube2sky"}
+    assert names == {"pause", "etcd", "coredns", "kube2sky", *["busybox"] * has_busybox}
     assert packed.keys() == json.loads((tmp_path / "images/index.json").read_text()).keys()

@@ -26,7 +26,7 @@ def on(version: str, system: str = "debian") -> Answer:
         (on("22.04", "ubuntu"), [], "no bundle for jammy", "make bundle RELEASE=jammy"),
         (on("11"), [PAUSE], None, None),
         (Answer(target=TARGET, failure="connect"), [PAUSE], None, None),
-        (on("12"), [PAUSE, BUSYBOX], f"no {BUSYBOX} in the cache", "python3 -m lab base"),
+        (on("12"), [PAUSE, BUSYBOX], f"no {BUSYBOX} in the cache", "make setup"),
         (on("12"), [PAUSE, OWN], None, None),
     ],
 )

@@ -93,6 +93,27 @@ def test_a_program_that_nobody_has_is_an_error_with_the_reasons_above_it(one, mo
     assert "release has none" in steps.out.getvalue()
 
 
+@pytest.mark.parametrize("optional", [True, False])
+def test_set_up_goes_on_only_without_what_is_optional(one, cache, monkeypatch, optional):
+    text = ONE.replace(
+        "seconds = 5", f'seconds = 5\nmaker = "none"\noptional = {str(optional).lower()}'
+    )
+    program, steps = load(text)[1]["one"], quiet("one")
+
+    def take(_):
+        raise Unavailable("nobody has it")
+
+    monkeypatch.setattr(install, "MAKERS", {"none": take})
+    if optional:
+        install.install_one(program, steps)
+        assert "nobody has it\n      Going on without it." in steps.out.getvalue()
+    else:
+        with pytest.raises(ToolsError, match="nobody has it"):
+            install.install_one(program, steps)
+    assert install.missing([program]) == [program]
+    assert install.lacking([program]) == ([] if optional else [program])
+
+
 def test_a_part_that_is_missing_for_an_architecture_is_named_before_anything_happens():
     table = load(ONE.replace("seconds = 5", 'seconds = 5\narchitectures = ["amd64"]'))[1]
 

@@ -601,7 +601,7 @@ def test_a_long_step_is_told_of_while_it_runs(capsys):
 
 
 def test_set_up_needs_compilers_only_while_something_is_built(monkeypatch):
-    monkeypatch.setattr(setup.install, "missing", lambda _: [])
+    monkeypatch.setattr(setup.install, "lacking", lambda _: [])
     assert list(setup._purposes(on_lab=True, tests=False)) == ["set-up", "lab"]
-    monkeypatch.setattr(setup.install, "missing", lambda _: ["km"])
+    monkeypatch.setattr(setup.install, "lacking", lambda _: ["km"])
     assert list(setup._purposes(on_lab=False, tests=True)) == ["set-up", "building", "tests"]
