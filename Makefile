@@ -24,7 +24,7 @@ preview: ## Show what up would change; touches no host
 trust: setup ## Read the SSH host keys of a stack's machines once, and write them into its file
 	@.venv/bin/python -m preflight trust --stack $(STACK)
 
-bundle: ## Fetch the packages that machines without a mirror need (STACK=metal RELEASE=bookworm)
+bundle: ## All that machines without the internet need, in one file (STACK=metal RELEASE="bookworm trixie")
 	@$(TOOLS) bundle $(if $(filter file,$(origin STACK)),metal,$(STACK)) $(RELEASE)
 
 down: ## Take everything of the stack away

@@ -26,13 +26,13 @@ from typing import Any
 import asyncssh
 import yaml
 
+from components import bundle
 from components.programs import cache
 from components.ssh import ConnectError, Login, connect
 
 STORE = "/var/cache/kubernetes-mesos"
 PACKAGES = "packages/"
-PACKAGE_INDEX = "Packages"
-"""Names all packages of a release and their digests: equal ones mean equal packages."""
+PACKAGE_LIST = bundle.LIST
 
 IMAGE_INDEX = "images/index.json"
 """Which archive an image of a name is in; sent last, when all archives are there."""
@@ -102,7 +102,7 @@ async def up(spec: Mapping[str, Any], *words: str) -> None:
     """
     connection = await open_machine(login_of(spec), spec.get("dial_seconds", 0))
     try:
-        lacking = await missing(connection, store_items(spec, await release(connection)))
+        lacking = await missing(connection, spec, store_items(spec, await release(connection)))
         packages = [item for item in lacking if item.startswith(PACKAGES)]
         await send_all(connection, spec, packages)
         await asyncio.gather(
@@ -233,32 +233,44 @@ def store_items(spec: Mapping[str, Any], release: str) -> list[str]:
     """
     items = [str(item).format(release=release) for item in spec["store"]]
     for item in items:
-        if item.startswith(PACKAGES) and not (cache() / item / PACKAGE_INDEX).exists():
+        if item.startswith(PACKAGES) and not (here(spec, item) / PACKAGE_LIST).exists():
             raise MachineError(
                 f"{spec['name']}: no bundle for {release}: make bundle RELEASE={release}"
             )
     items += images() if spec["images"] else []
-    return [item for item in items if (cache() / item).exists()]
+    return [item for item in items if here(spec, item).exists()]
 
 
-async def missing(connection: asyncssh.SSHClientConnection, items: Sequence[str]) -> list[str]:
+def here(spec: Mapping[str, Any], item: str) -> Path:
+    """Find an item of a store on this machine, where packages of several bundles may lie."""
+    if not item.startswith(PACKAGES):
+        return cache() / item
+    release = item.removeprefix(PACKAGES)
+    words = spec.get("bundle", "").split()
+    return bundle.place(release, dict(zip(words[::2], words[1::2], strict=True)).get(release))
+
+
+async def missing(
+    connection: asyncssh.SSHClientConnection, spec: Mapping[str, Any], items: Sequence[str]
+) -> list[str]:
     """List what the machine does not have; the index of images is always sent, and last."""
     if not items:
         return []
-    packages = [f"{item}/{PACKAGE_INDEX}" for item in items if item.startswith(PACKAGES)]
+    packages = [f"{item}/{PACKAGE_LIST}" for item in items if item.startswith(PACKAGES)]
     test = (
         f"cd {STORE} 2>/dev/null && ls -d {shlex.join(items)} 2>/dev/null; "
         f"sha256sum {shlex.join(packages)} /dev/null 2>/dev/null || true"
     )
     known = str((await connection.run(test, check=False)).stdout).split()
-    return [item for item in items if item == IMAGE_INDEX or not same(item, known)]
+    return [item for item in items if item == IMAGE_INDEX or not same(spec, item, known)]
 
 
-def same(item: str, known: Sequence[str]) -> bool:
+def same(spec: Mapping[str, Any], item: str, known: Sequence[str]) -> bool:
     """Whether the machine has an item: by its name, or packages by the digest of their index."""
     if not item.startswith(PACKAGES):
         return item in known
-    return hashlib.sha256((cache() / item / PACKAGE_INDEX).read_bytes()).hexdigest() in known
+    packages = here(spec, item) / PACKAGE_LIST
+    return hashlib.sha256(packages.read_bytes()).hexdigest() in known
 
 
 async def send_all(
@@ -284,17 +296,18 @@ async def send(
 
     Only when it is on the disk: after a power cut, what is in its place counts as sent.
     """
+    source, place = here(spec, item), f"{STORE}/{item}"
     part = f"{STORE}/.{item.replace('/', '-')}.part"
-    place = f"{STORE}/{item}"
     unpack = (
         f"rm -rf {part} && mkdir -p {part} {Path(place).parent} && tar -x -C {part} && "
-        f"sync --file-system {part} && rm -rf {place} && mv {part}/{item} {place} && rm -rf {part}"
+        f"sync --file-system {part} && rm -rf {place} && "
+        f"mv {part}/{source.name} {place} && rm -rf {part}"
     )
     # A pipe of the system's: asyncio's own readers take small pieces, and four times as long.
     out, into = os.pipe()
     try:
         pack = await asyncio.create_subprocess_exec(
-            "tar", "-c", "-C", str(cache()), item, stdout=into
+            *("tar", "-c", "-C", str(source.parent), source.name), stdout=into
         )
     finally:
         os.close(into)

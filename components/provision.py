@@ -11,7 +11,7 @@ from typing import Any
 import pulumi
 
 from components.aws_hosts import AwsGroup, AwsHosts, AwsHostsArgs
-from components.bundle import fetched
+from components.bundle import offered
 from components.hosts import FaultDomain, Hosts, Role
 from components.lab_hosts import LabGroup, LabHosts, LabHostsArgs, lab_id
 from components.mesos_source import Repository
@@ -96,7 +96,7 @@ def metal_args(
             metal_machine(wanted, machine, findings[machine.name]) for machine in wanted.alive
         ],
         cluster=wanted.cluster_id or identity,
-        bundle=" ".join(f"{name} {digest}" for name, digest in fetched().items())
+        bundle=" ".join(f"{name} {digest}" for name, digest in offered(wanted.bundle).items())
         if wanted.bundle
         else "",
         change_at_once=wanted.change_at_once,

@@ -87,7 +87,7 @@ def check(
     with ThreadPoolExecutor(max_workers=1) as thread:
         answers = thread.submit(ask, targets(hosts)).result()
     problems = judge(answers, hosts.cluster_id or default_cluster)
-    missing = lacking(answers, images, stock()) if hosts.bundle else ()
+    missing = lacking(answers, images, stock(hosts.bundle)) if hosts.bundle else ()
     return answers, [*problems, *missing]
 
 

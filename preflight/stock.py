@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from components.bundle import fetched
+from components.bundle import offered
 from components.programs import cache
 from preflight.ask import Answer
 from preflight.problems import Problem
@@ -31,16 +31,38 @@ class Stock:
     images: Collection[str]
     """Names of the images that are packed here."""
 
+    file: str = ""
+    """The file that the packages are from; empty when they were fetched here."""
 
-def stock() -> Stock:
-    """Look into the cache."""
+    unusable: str = ""
+    """Why that file is of no use."""
+
+
+def stock(bundle: bool | str) -> Stock:  # noqa: FBT001  (what the setting says)
+    """Look into the cache, and into the file that the setting ``bundle`` names."""
     index = cache() / "images" / "index.json"
     images = json.loads(index.read_text()) if index.exists() else {}
-    return Stock(bundles=frozenset(fetched()), images=frozenset(images))
+    file, releases, unusable = bundle if isinstance(bundle, str) else "", {}, ""
+    try:
+        releases = offered(bundle)
+    except ValueError as error:
+        unusable = str(error)
+    return Stock(
+        bundles=frozenset(releases), images=frozenset(images), file=file, unusable=unusable
+    )
 
 
 def lacking(answers: Sequence[Answer], images: Sequence[str], has: Stock) -> Iterator[Problem]:
     """Say which packages and images would have to come from a place that machines do not reach."""
+    if has.unusable:
+        yield Problem(
+            host="this machine",
+            what="bundle",
+            found=f"{has.file}: {has.unusable}",
+            allowed="a file of `make bundle`, which set-up has unpacked here",
+            remedy="make setup STACK=… of this stack, with the path plainly on a line of its own",
+        )
+        return
     for answer in answers:
         if answer.facts is None:
             continue
@@ -49,9 +71,11 @@ def lacking(answers: Sequence[Answer], images: Sequence[str], has: Stock) -> Ite
             yield Problem(
                 host=answer.target.name,
                 what="packages",
-                found=f"no bundle for {release}",
-                allowed="with `bundle: true`, packages that are fetched before",
-                remedy=f"make bundle RELEASE={release}",
+                found=f"no packages of {release} in {has.file}"
+                if has.file
+                else f"no bundle for {release}",
+                allowed="with `bundle:`, packages that are fetched before",
+                remedy=fetching(release, has),
             )
     for image in images:
         if image.startswith(PUBLIC) and image not in has.images:
@@ -59,6 +83,13 @@ def lacking(answers: Sequence[Answer], images: Sequence[str], has: Stock) -> Ite
                 host="this machine",
                 what="image",
                 found=f"no {image} in the cache",
-                allowed="with `bundle: true`, images that are here, or in a registry of your own",
+                allowed="with `bundle:`, images that are here, or in a registry of your own",
                 remedy="make setup, where apt knows archives of Debian; or change `images:`",
             )
+
+
+def fetching(release: str, has: Stock) -> str:
+    """Say how packages of a release get here; a file has to have the others as well."""
+    if not has.file:
+        return f"make bundle RELEASE={release}"
+    return f'make bundle RELEASE="{" ".join(sorted({*has.bundles, release}))}", where it was made'

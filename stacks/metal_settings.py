@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
 
 from stacks.problems import Problem, wrong
 
@@ -126,7 +126,19 @@ def _share(value: str) -> str:
     return value
 
 
+def _bundle(value: Any) -> bool | str:
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, str) or not re.fullmatch(r"(/|~/)\S*[^\s/]", value):
+        raise wrong(
+            "true, false, or the path of a file of `make bundle`: absolute, or beginning with ~/",
+            "write the whole path, without blanks in it",
+        )
+    return value
+
+
 Name = Annotated[str, AfterValidator(_name)]
+Bundle = Annotated[bool | str, PlainValidator(_bundle)]
 Address = Annotated[str, AfterValidator(_address)]
 HostKey = Annotated[str, AfterValidator(_host_key)]
 KeyFile = Annotated[str, AfterValidator(_key_file)]
@@ -229,8 +241,8 @@ class MetalHostsSettings(Strict):
     cluster_id: str | None = Field(default=None, min_length=1, max_length=100)
     """What the machines remember they belong to; `make trust` makes one, unset: project/stack."""
 
-    bundle: bool = False
-    """Machines reach no mirror: `make bundle` fetched the packages, and they are sent from here."""
+    bundle: Bundle = False
+    """Machines reach no mirror; packages come from `make bundle`: `true`, or the file it wrote."""
 
     change_at_once: Share = "25%"
     """How many agents may change at the same time; the next only when these are healthy again."""

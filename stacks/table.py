@@ -15,6 +15,7 @@ KINDS = {
     "dict": "mapping",
     "frozenset": "list",
     "tuple": "list",
+    "bool | str": "true, false or a file",
     "bool": "true or false",
     "Literal[1": "whole number",
     "int |": "whole number",

@@ -11,13 +11,13 @@ import sys
 from collections.abc import Callable, Sequence
 
 from tools import (
-    bundling,
     checks,
     doctor,
     engine,
     install,
     labs,
     machine,
+    packing,
     places,
     release,
     setup,
@@ -123,7 +123,7 @@ def _mesos_archive(_: Given) -> None:
 
 
 def _bundle(given: Given) -> None:
-    bundling.make(given.stack, given.releases)
+    packing.make(given.stack, given.releases)
 
 
 def _check(_: Given) -> None:
@@ -184,7 +184,7 @@ def _parser() -> argparse.ArgumentParser:
     add_of_stack("env", _env, "shell lines that make pulumi and kubectl work")
     add_of_stack("kubeconfig", _kubeconfig, "write a stack's kubeconfig, print its path")
     add_of_stack("doctor", lambda given: min(doctor.examine(given.stack), 1), "what is installed")
-    bundle = add("bundle", _bundle, "fetch the packages that machines without a mirror need")
+    bundle = add("bundle", _bundle, "all that machines without the internet need, in one file")
     bundle.add_argument("stack")
     bundle.add_argument("releases", nargs="+", metavar="release")
     enter = add_of_stack("enter", _enter, "a shell, or one command, on a host of a lab")

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools import files, golang, places, release
+from tools import files, places, release
 from tools.errors import ToolsError
 from tools.programs import architecture, digest_of, named, source_files
 
@@ -111,15 +111,7 @@ def _install(*, offline: bool) -> dict[str, str]:
     command = [sys.executable, "-m", "lab.plugins", "install", "--python", sys.executable]
     command += ["--pulumi-home", str(HOME), "--pulumi", str(pulumi)]
     command += ["--offline"] if offline else []
-    path = f"{Path(golang.toolchain()).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    done = subprocess.run(
-        command,
-        cwd=places.ROOT,
-        env={**os.environ, "PATH": path},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
+    done = subprocess.run(command, cwd=places.ROOT, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise ToolsError("The stand-ins of Pulumi's plugins could not be installed (see above).")
     return dict(line.split(": ", 1) for line in done.stdout.splitlines())

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from tools import engine, install, labs, machine, places, plugins, state, venv
+from tools import engine, install, labs, machine, places, plugins, state, unpacking, venv
 from tools.errors import ToolsError
 from tools.programs import Program, architecture, programs
 from tools.progress import Steps
@@ -23,10 +23,15 @@ class Step:
     run: Callable[[Steps], None]
 
 
-def set_up(stack: str, *, tests: bool = False, refresh: bool = False) -> None:
-    """Bring this machine to where a stack can be brought up (and, if asked, tested)."""
+def set_up(stack: str, *, tests: bool = False, refresh: bool = False, bundled: bool = True) -> None:
+    """Bring this machine to where a stack can be brought up (and, if asked, tested).
+
+    Not `bundled`, it takes nothing from the bundle that the stack names: another one is made.
+    """
     machine.refuse_old_python()
     on_lab = state.hosts_are_on(stack) == "lab"
+    if bundled:
+        unpacking.use(stack)
     install.refuse_architecture(programs().values(), architecture())
     machine.ensure(_purposes(on_lab=on_lab, tests=tests))
     steps_to_do = [step for step in _steps(on_lab=on_lab) if not step.is_done()]

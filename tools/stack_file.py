@@ -1,4 +1,4 @@
-"""The one thing that the tools must know of a stack file, read without a YAML library.
+"""The two things that the tools must know of a stack file, read without a YAML library.
 
 Set-up asks before there is a virtual environment. Only plain ways to write it are understood;
 whoever writes it otherwise is told so, because a guess may cost a stack its state.
@@ -10,20 +10,36 @@ import re
 from collections.abc import Iterator, Sequence
 
 KINDS = ("lab", "metal", "aws")
-WAY = ("config", "kubernetes-mesos:cluster", "hosts", "on")
+HOSTS = ("config", "kubernetes-mesos:cluster", "hosts")
 KEY = re.compile(r"""^(?P<indent> *)(?P<quote>["']?)(?P<key>[\w:-]+)(?P=quote):(?:\s+|$)""")
 
 
 def kind_of_hosts(text: str) -> str | None:
     """What `config: kubernetes-mesos:cluster: hosts: on` says; None when that cannot be told."""
+    kind = of_hosts(text, "on")
+    return kind if kind in KINDS else None
+
+
+def bundle(text: str) -> str | None:
+    """The path that `bundle` of the hosts names; None when it is none, or cannot be told.
+
+    >>> bundle("config: {'kubernetes-mesos:cluster': {hosts: {bundle: ~/b.tar}}}")
+    '~/b.tar'
+    """
+    named = of_hosts(text, "bundle")
+    return named if named and named.startswith(("/", "~/")) else None
+
+
+def of_hosts(text: str, key: str) -> str | None:
+    """What a key below the hosts says, if it is there once."""
     lines = [line for line in map(without_comment, text.splitlines()) if line.strip()]
-    for key in WAY[:-1]:
-        values = [value for name, value in entries(lines) if name == key]
+    for step in HOSTS:
+        values = [value for name, value in entries(lines) if name == step]
         if len(values) != 1:
             return None
         lines = values[0]
-    kinds = [unquoted(" ".join(value)) for name, value in entries(lines) if name == WAY[-1]]
-    return kinds[0] if len(kinds) == 1 and kinds[0] in KINDS else None
+    found = [unquoted(" ".join(value)) for name, value in entries(lines) if name == key]
+    return found[0] if len(found) == 1 else None
 
 
 def entries(lines: Sequence[str]) -> Iterator[tuple[str, list[str]]]:

@@ -39,6 +39,11 @@ def hosts_are_on(stack: str) -> str:
     return kind
 
 
+def bundle_of(stack: str) -> str | None:
+    """The file that a stack's settings name as their bundle; None when they name none."""
+    return stack_file.bundle(settings_file(stack).read_text())
+
+
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import compileall
 import hashlib
-import json
 import os
 import shlex
 import shutil
@@ -25,8 +24,7 @@ PROVIDERS = {"command": "1.2.1", "kubernetes": "4.32.0"}
 HOST = "language-python"
 HOST_VERSION = "3.259.0"
 
-SDK = "github.com/pulumi/pulumi/sdk/v3@v3.259.0"
-SHIM = "python/cmd/pulumi-language-python-exec"
+SHIM = "pulumi-language-python-exec"
 DOWNLOAD_SECONDS = 180.0
 MARK = "STAND-IN"
 """A file of this name lies beside each installed stand-in and holds the digest of its code."""
@@ -157,7 +155,8 @@ def installed_code(place: Place) -> Path:
     python = run([str(place.python), "--version"], place).strip()
     venv = place.cache / "plugins" / f"venv-{digest(requirements.encode(), python.encode())}"
     parts = [part for path in sorted(sources) for part in (str(path).encode(), sources[path])]
-    code = place.cache / "plugins" / digest(SDK.encode(), venv.name.encode(), *parts)
+    shim = find_shim(place)
+    code = place.cache / "plugins" / digest(shim.read_bytes(), venv.name.encode(), *parts)
     if not (venv / "bin" / "python").exists():
         make_environment(place, venv)
     if not code.exists():
@@ -168,7 +167,7 @@ def installed_code(place: Place) -> Path:
             target.write_bytes(content)
         (partial / "main.py").write_text(MAIN)
         (partial / "venv").symlink_to(venv)
-        shutil.copy(find_shim(place), partial / Path(SHIM).name)
+        shutil.copy(shim, partial / SHIM)
         compileall.compile_dir(partial, quiet=2)
         settle(partial, code)
     return code
@@ -204,14 +203,11 @@ def settle(partial: Path, target: Path) -> None:
 
 
 def find_shim(place: Place) -> Path:
-    """Pulumi's own script around a Python program, from its SDK's Go module."""
-    if shutil.which("go") is None:
-        raise InstallError(
-            f"go is needed once, to get {Path(SHIM).name} out of the module {SDK}; install Go, "
-            "or a release of Pulumi, which has its language host with it"
-        )
-    answer = run(["go", "mod", "download", "-json", SDK], place)
-    return Path(json.loads(answer)["Dir"]) / SHIM
+    """Pulumi's own script around a Python program, which lies beside its program."""
+    shim = place.pulumi.resolve().parent / SHIM
+    if not shim.exists():
+        raise InstallError(f"{shim} is missing: Pulumi's releases have it, and so has `make setup`")
+    return shim
 
 
 def digest(*parts: bytes) -> str:

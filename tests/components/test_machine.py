@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -351,6 +352,24 @@ def test_packages_are_sent_once_and_again_when_they_are_others(
     item = f"packages/{bundle.name}"
     assert said == [f"sent {item}\n", "", f"sent {item}\n"]
     assert (tmp_path / "store" / item / "Packages").read_text() == "Package: b\n"
+
+
+def test_packages_of_a_file_are_sent_under_the_name_of_their_release(
+    spec: dict[str, Any], tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "Package: carried\n"
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    carried = bundle.with_name(f"{bundle.name}-{digest[:12]}")
+    carried.mkdir()
+    (carried / "Packages").write_text(text)
+    wanted = {"store": ["packages/{release}"], "bundle": f"{bundle.name} {digest}"}
+    with light_hosts(tmp_path / "sshd", 1) as hosts:
+        for _ in range(2):
+            asyncio.run(machine.up({**spec, **way(hosts), **wanted}))
+
+    item = f"packages/{bundle.name}"
+    assert capsys.readouterr().err == f"sent {item}\n"
+    assert (tmp_path / "store" / item / "Packages").read_text() == text
 
 
 def test_packages_that_were_never_fetched_are_no_silent_fallback(

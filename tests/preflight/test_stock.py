@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
 from preflight.ask import Answer
-from preflight.stock import Stock, lacking
+from preflight.stock import Stock, lacking, stock
 from tests.preflight.test_judge import GOOD, TARGET
 
 PAUSE, BUSYBOX = "registry.k8s.io/pause:3.10", "docker.io/library/busybox:1.35"
@@ -39,3 +40,24 @@ def test_what_is_not_here_is_a_problem(
 
     assert [problem.found for problem in problems] == ([found] if found else [])
     assert all(remedy and remedy in problem.remedy for problem in problems)
+
+
+def test_a_release_that_a_file_does_not_have_is_packed_with_the_others() -> None:
+    has = Stock(bundles={"trixie"}, images={PAUSE}, file="/b.tar")
+
+    (problem,) = lacking([on("12"), on("13")], [PAUSE], has)
+
+    assert problem.found == "no packages of bookworm in /b.tar"
+    assert 'make bundle RELEASE="bookworm trixie"' in problem.remedy
+
+
+def test_of_a_file_that_is_of_no_use_nothing_else_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBERNETES_MESOS_CACHE", str(tmp_path))
+    has = stock(f"{tmp_path}/b.tar")
+
+    (problem,) = lacking([on("12"), on("13")], [PAUSE], has)
+
+    assert problem.found == f"{tmp_path}/b.tar: No such file or directory"
+    assert "make setup" in problem.remedy

@@ -52,6 +52,14 @@ def test_machines_that_are_gone_stay_in_the_file_and_nowhere_else() -> None:
     assert [machine.name for machine in hosts.alive] == ["rack1", "rack2"]
 
 
+@pytest.mark.parametrize("bundle", [True, False, "/srv/b.tar", "~/b.tar"])
+def test_a_bundle_is_in_the_caches_or_in_a_file(bundle: bool | str) -> None:
+    hosts = parse_settings("metal", metal(control(), agent(), bundle=bundle)).hosts
+
+    assert isinstance(hosts, MetalHostsSettings)
+    assert hosts.bundle == bundle
+
+
 @pytest.mark.parametrize(
     ("given", "network"),
     [
@@ -158,6 +166,16 @@ def test_an_owner_may_be_what_a_tag_may_be(owner: str) -> None:
             metal(control(), agent(), key="id_ed25519"),
             *("hosts.key", '"id_ed25519"', "absolute path"),
             id="key by a relative path",
+        ),
+        pytest.param(
+            metal(control(), agent(), bundle="b.tar"),
+            *("hosts.bundle", '"b.tar"', "true, false, or the path of a file of `make bundle`"),
+            id="bundle by a relative path",
+        ),
+        pytest.param(
+            metal(control(), agent(), bundle=1),
+            *("hosts.bundle", "1", "true, false, or the path of a file of `make bundle`"),
+            id="bundle by a number",
         ),
         pytest.param(
             metal(control(), agent(), change_at_once="all"),

@@ -71,3 +71,20 @@ def test_our_own_stack_files_are_understood(path: Path) -> None:
     told = yaml.load(text)["config"]["kubernetes-mesos:cluster"]["hosts"]["on"]
 
     assert stack_file.kind_of_hosts(text) == told
+
+
+@pytest.mark.parametrize(
+    ("hosts", "path"),
+    [
+        ("    hosts:\n      on: metal\n      bundle: /srv/b.tar # carried\n", "/srv/b.tar"),
+        ("    hosts: {on: metal, bundle: '~/b.tar'}\n", "~/b.tar"),
+        ("    hosts:\n      bundle: true\n", None),
+        ("    hosts:\n      bundle: false\n", None),
+        ("    hosts:\n      bundle: b.tar\n", None),
+        ("    hosts:\n      on: metal\n", None),
+        ("    hosts:\n      bundle: /a.tar\n      bundle: /b.tar\n", None),
+        ("    hosts:\n      machines:\n      - bundle: /a.tar\n", None),
+    ],
+)
+def test_the_file_of_a_bundle_is_told_only_where_one_is_named(hosts: str, path: str | None) -> None:
+    assert stack_file.bundle(CLUSTER + hosts) == path
