@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from lab import state
@@ -66,7 +67,8 @@ def _ensure(image: Image, directory: Path) -> str:
 
 def _fingerprint(image: Image) -> str:
     """Changes when an image would: reading every program again takes longer than asking."""
-    parts = [repr(image)]
+    # A set has another order in each process.
+    parts = [repr(replace(image, executable=frozenset())), *sorted(image.executable)]
     for content in image.files.values():
         if isinstance(content, Path):
             found = content.stat()

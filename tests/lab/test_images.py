@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,8 @@ import pytest
 from lab import images
 from lab.errors import LabError
 from lab.images.oci import Image, pack
+
+ROOT = Path(__file__).parents[2]
 
 
 def image(source: Path) -> Image:
@@ -106,3 +111,27 @@ def test_all_programs_are_packed_and_busybox_where_it_can_be_had(
     names = {name.rpartition("/")[2].partition(":")[0] for name in packed}
     assert names == {"pause", "etcd", "coredns", "kube2sky", *["busybox"] * has_busybox}
     assert packed.keys() == json.loads((tmp_path / "images/index.json").read_text()).keys()
+
+
+FINGERPRINT = """
+from lab import images
+from lab.images.oci import Image
+
+print(images._fingerprint(Image(name="r.example/a:1", executable=frozenset({"bin/a", "bin/b"}))))
+"""
+
+
+def test_an_image_that_is_the_same_is_not_packed_again_by_another_process() -> None:
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", FINGERPRINT],
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in range(4)
+    }
+
+    assert len(printed) == 1
