@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -35,8 +36,10 @@ def make(stack: str, releases: Sequence[str]) -> None:
     path = bundle_file.default_path(datetime.now(UTC).date().isoformat(), releases)
     say(f"Writing {path}")
     bundle_file.write(path, index, cache)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     print(
-        f"\n{path}: {megabytes(path.stat().st_size)}\n\n"
+        f"\n{path}: {megabytes(path.stat().st_size)}\nsha256 {digest}\n\n"
         "Carry it to the operator's machine, with this checkout, and say below `hosts:` in the "
         f"stack file\nthere (docs/metal.md, Without the internet):\n\n  bundle: /…/{path.name}"
     )
@@ -105,7 +108,13 @@ def describe(
     if empty := [item for item in items if item not in index.items]:
         raise ToolsError(f"No bundle was made: {', '.join(empty)} is not in {cache}.")
     for name, part in parts.items():
-        bundle_file.check_name(name, part)
+        try:
+            bundle_file.check_name(name, part)
+        except ValueError as error:
+            raise ToolsError(
+                f"No bundle was made: {cache / name} leads to {part.link}, outside of its "
+                "directory.\nPack the archive that it is from without such links."
+            ) from error
     return index
 
 

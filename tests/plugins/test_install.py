@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,12 @@ def test_a_language_host_on_path_is_left_in_charge(
     monkeypatch.setenv("PATH", str(host.parent), prepend=":")
     assert install(place, offline=True)[HOST] == "real"
     assert not place.plugin(HOST).exists()
+
+
+def test_a_pulumi_without_its_own_script_is_named(place: Place, tmp_path: Path):
+    alone = replace(place, pulumi=tmp_path / "pulumi")
+    with pytest.raises(InstallError, match=rf"{tmp_path}/pulumi-language-python-exec is missing"):
+        install(alone, offline=True)
 
 
 def test_an_interpreter_that_is_not_there_is_named(place: Place):

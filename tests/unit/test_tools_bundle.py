@@ -282,6 +282,14 @@ def test_no_bundle_is_made_without_all_of_its_parts(full, gone, words):
         packing.describe(full, ["bookworm"], {"r.example/one:1": "one-1234.tar"}, "archive-12")
 
 
+@pytest.mark.parametrize("link", ["/usr/lib/libmesos.so", "../../../one/1.2/one"])
+def test_a_link_that_leads_out_of_its_program_is_refused(full, link):
+    (full / "programs/mesos/archive-12/lib/out").symlink_to(link)
+
+    with pytest.raises(ToolsError, match=rf"archive-12/lib/out leads to {link}, outside"):
+        packing.describe(full, ["bookworm"], {"r.example/one:1": "one-1234.tar"}, "archive-12")
+
+
 def test_making_one_does_not_use_the_one_before(monkeypatch):
     asked = []
 
