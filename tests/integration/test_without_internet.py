@@ -74,13 +74,15 @@ def network_of(lab: Lab) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """What a machine with the internet has packed, carried somewhere else."""
     if os.geteuid() != 0:
         pytest.skip("lab hosts need root")
     packed = fresh_checkout(tmp_path_factory.mktemp("packing")).run("make bundle RELEASE=bookworm")
     (path,) = BUNDLE.findall(packed.output)
-    return Path(shutil.move(path, tmp_path_factory.mktemp("carried")))
+    carried = Path(shutil.move(path, tmp_path_factory.mktemp("carried")))
+    yield carried
+    carried.unlink()  # it and the cache are too large to be kept with other tests' directories
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +98,7 @@ def operator(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         filled = machines.stack_file(made.settings.read_text())
         made.settings.write_text(filled.replace("bundle: true", f"bundle: {bundle}"))
         yield made
+    shutil.rmtree(directory / "cache", ignore_errors=True)
 
 
 def test_there_is_no_internet(operator):
