@@ -186,6 +186,8 @@ def read(path: Path) -> Index:
         index = Index(**{**told, "parts": {n: Part(**p) for n, p in told["parts"].items()}})
         for name, part in index.parts.items():
             check_name(name, part)
+        for item in index.items:
+            index.place(item)  # each release's packages have a digest to be called by
     except OSError as error:
         raise BundleError(
             path,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from components import bundle, machine
-from tools import bundle_file
+from tools import apt, bundle_file
 
 FETCHED, CARRIED = "Package: fetched\n", "Package: carried\n"
 
@@ -45,6 +45,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_the_program_and_the_tools_mean_the_same_file() -> None:
     assert (bundle.INDEX, bundle.SHORT) == (bundle_file.INDEX, bundle_file.SHORT)
+    assert (apt.INDEX, tuple(apt.DISTRIBUTIONS)) == (bundle.LIST, bundle.RELEASES)
 
 
 def test_fetched_packages_are_offered_unless_a_file_is_named(cache: Path, file: Path) -> None:

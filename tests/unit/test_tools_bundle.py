@@ -226,6 +226,7 @@ BAD = {
     "with a link out": (
         told(parts={"programs/a/1/x": {"link": "../../b/1/x"}}), "no bundle of ours", "make it"
     ),
+    "without a digest": (told(releases={}), "no bundle of ours", "make it"),
     "another architecture": (told(architecture="riscv64"), "is for riscv64", "run `make bundle`"),
     "another version": (
         told(programs={"one": "1.1"}), r"has one 1\.1 instead of 1\.2", "same commit"
