@@ -98,6 +98,7 @@ agents = MesosAgents(
         versions=versions,
         ports=settings.mesos.agent_ports,
         prepared=runtime.ready,
+        serving=masters.serving,
         control=hosts.control[0],
         control_plane=control_plane.api_server,
         gone=hosts.gone,

@@ -112,11 +112,17 @@ class ControlPlane(pulumi.ComponentResource):
             # One after another, and never while etcd is being restarted.
             values, after = self._api_server_values(host), [*members, *api_servers[-1:]]
             api_servers.append(self._run("kube-apiserver", host, values, after))
+        # Each asks the API server of its host. Started before there is one, all of them would wait
+        # for it, and Pulumi, which runs only so many commands at once, would not come to start it.
+        beside = list(zip(args.hosts, api_servers, strict=True))
         controllers = [
-            self._run("kube-controller-manager", host, self._controller_values(host))
-            for host in args.hosts
+            self._run("kube-controller-manager", host, self._controller_values(host), [server])
+            for host, server in beside
         ]
-        schedulers = [self._run("km-scheduler", host, self._km_values(host)) for host in args.hosts]
+        schedulers = [
+            self._run("km-scheduler", host, self._km_values(host), [server])
+            for host, server in beside
+        ]
         self.runs_pods = [*controllers, *schedulers]
         self._announce_node_version(schedulers)
 

@@ -41,6 +41,10 @@ class MesosAgentsArgs:
     prepared: Mapping[str, pulumi.Resource]
     """What has to be on a host before its agent may offer it, by host name."""
 
+    serving: Sequence[pulumi.Resource]
+    """What makes the masters answer: an agent that is started before would wait for it, and enough
+    of them would keep Pulumi, which runs only so many commands at once, from coming to it."""
+
     control: Host
     """The host that drains an agent's node before the agent goes."""
 
@@ -80,8 +84,6 @@ class MesosAgents(pulumi.ComponentResource):
         self, name: str, host: Host, before: Sequence[pulumi.Resource]
     ) -> pulumi.Resource:
         args = self._args
-        # A slow control host is waited for here, where waiting has no limit.
-        joined = [args.control.machine] if args.control.machine else []
         agent = run_recipe(
             f"{name}-{host.name}",
             "mesos-agent",
@@ -103,7 +105,7 @@ class MesosAgents(pulumi.ComponentResource):
                 "MESOS_PORTS": ports_text(args.ports),
             },
             pulumi.ResourceOptions(
-                parent=self, depends_on=[args.prepared[host.name], *joined, *before]
+                parent=self, depends_on=[args.prepared[host.name], *args.serving, *before]
             ),
         )
         # Made last, so that it goes first: while agent and control plane are still there.

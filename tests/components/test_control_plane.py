@@ -68,6 +68,15 @@ def test_etcd_and_api_servers_change_one_after_another_and_etcd_first(recorder, 
     assert "kube-apiserver-control-1" in recorder["kube-apiserver-control-2"].depends_on
 
 
+@pytest.mark.parametrize("recipe", ["kube-controller-manager", "km-scheduler"])
+def test_what_asks_an_api_server_is_started_after_it(recorder, run, recipe):
+    run(lambda: control_plane(control=3).kubeconfig)
+
+    for number in (1, 2, 3):
+        made = recorder[f"{recipe}-control-{number}"]
+        assert f"kube-apiserver-control-{number}" in made.depends_on
+
+
 def test_etcd_knows_its_members_and_itself(recorder, run):
     run(lambda: control_plane(control=3).kubeconfig)
 

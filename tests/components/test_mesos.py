@@ -130,6 +130,7 @@ def agents(**more):
                 "versions": VERSIONS,
                 "ports": ("80", "31000-32000"),
                 "prepared": {"agent-1": prepared},
+                "serving": [local.Command("masters")],
                 "control": host("control-1"),
                 "control_plane": control_plane,
                 **more,
@@ -138,12 +139,12 @@ def agents(**more):
     )
 
 
-def test_an_agent_offers_what_its_host_has_once_it_is_prepared(recorder, run):
+def test_an_agent_offers_what_its_host_has_once_it_is_prepared_and_masters_serve(recorder, run):
     run(lambda: agents().urn)
 
     made = recorder["mesos-agent-agent-1"]
     given = variables(made.inputs["stdin"])
-    assert made.depends_on == ("prepared",)
+    assert made.depends_on == ("masters", "prepared")
     assert given["MESOS_NAME"] == "agent-1"
     assert given["MESOS_MASTERS"] == "10.90.7.10:5050"
     assert given["MESOS_ATTRIBUTES"] == "a:1;b:2"
