@@ -143,7 +143,7 @@ cri_answers() {
 
 up() {
   local served_before=no
-  if agent_is_registered "$NODE_ADDRESS"; then served_before=yes; fi
+  if agent_is_registered "$NODE_ADDRESS" 2>/dev/null; then served_before=yes; fi
   keep /etc/containerd/config.toml
   write_file /etc/containerd/config.toml 0644 root "$(containerd_config)"
   run_unit containerd
