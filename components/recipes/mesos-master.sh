@@ -46,15 +46,40 @@ knows_leader() {
   curl --silent --fail --max-time 2 --location "http://$MESOS_ADDRESS:5050/state-summary"
 }
 
+# has_log ADDRESS: whether the master there has the whole registry, so that its vote counts. One that has
+# lost its data gets it from the others, and does not vote before.
+has_log() {
+  local figures
+  figures=$(curl --silent --fail --max-time 2 "http://$1:5050/metrics/snapshot") || return 1
+  grep -qE '"registrar\\?/log\\?/recovered":1(\.0)?[,}]' <<<"$figures"
+}
+
+others() {
+  grep -oE '[0-9.]+:2181' <<<"$MESOS_ZOOKEEPER" | cut -d : -f 1 | grep -vxF "$MESOS_ADDRESS"
+}
+
+others_serve() {
+  local address
+  for address in $(others); do if has_log "$address"; then return; fi; done
+  return 1
+}
+
 up() {
+  local served_before=no
+  if [[ -e $DATA/mesos/master/replicated_log ]]; then served_before=yes; fi
   ensure_user mesos
   install_program mesos "$MESOS_VERSION" mesos-master
   ensure_directory "$DATA/mesos" 0755 root
   ensure_directory "$DATA/mesos/master" 0750 mesos
   ensure_unit mesos-master "$(unit)"
   wait_until 60 mesos-master answers
-  # With the first of three masters there is no quorum yet; the next one brings it.
-  try_until 20 knows_leader || echo "mesos-master: no leading master yet" >&2
+  # The next one is restarted only when this one's vote counts. The first masters of a new cluster have
+  # nobody to agree with yet.
+  if others_serve; then
+    wait_until 60 mesos-master has_log "$MESOS_ADDRESS"
+  elif [[ $served_before == yes || -z $(others) ]]; then
+    try_until 20 knows_leader || echo "mesos-master: no leading master yet" >&2
+  fi
 }
 
 down() {

@@ -66,10 +66,19 @@ WantedBy=multi-user.target
 END
 }
 
-# A server that is still starting takes the question and never answers it.
+# has_role ADDRESS: whether the server there is in its quorum. One that is still starting takes the
+# question and never answers it.
 has_role() {
   # shellcheck disable=SC2016 # for the shell that timeout starts
-  timeout 2 bash -c 'exec 3<>/dev/tcp/127.0.0.1/2181 && echo srvr >&3 && grep -q "^Mode: " <&3'
+  timeout 2 bash -c 'exec 3<>"/dev/tcp/$1/2181" && echo srvr >&3 && grep -q "^Mode: " <&3' - "$1"
+}
+
+others_serve() {
+  local address
+  for address in $ZOOKEEPER_SERVERS; do
+    if [[ $address != "$ZOOKEEPER_ADDRESS" ]] && has_role "$address" 2>/dev/null; then return; fi
+  done
+  return 1
 }
 
 up() {
@@ -82,10 +91,12 @@ up() {
   write_file "$DATA/zookeeper/myid" 0644 zookeeper "$(own_number)"
   ensure_unit zookeeper "$(unit)"
   wait_until 60 zookeeper port_open 127.0.0.1 2181
-  # The first servers of a new ensemble have nobody to agree with yet; one that has served
-  # before must be back in its quorum before the next one is restarted.
-  if [[ $served_before == yes || $ZOOKEEPER_SERVERS != *" "* ]]; then
-    try_until 20 has_role || echo "zookeeper: no quorum yet" >&2
+  # The next one is restarted only when this one is in its quorum, also one that has lost its data and
+  # gets it from the others. The first servers of a new ensemble have nobody to agree with yet.
+  if others_serve; then
+    wait_until 60 zookeeper has_role 127.0.0.1
+  elif [[ $served_before == yes || $ZOOKEEPER_SERVERS != *" "* ]]; then
+    try_until 20 has_role 127.0.0.1 || echo "zookeeper: no quorum yet" >&2
   fi
 }
 
