@@ -19,7 +19,7 @@ from preflight import drift, lab
 from preflight.ask import Answer, ask
 from preflight.asker import Asker
 from preflight.hosts import targets
-from preflight.judge import concerns, judge
+from preflight.judge import concerns, judge, newcomers
 from preflight.problems import Problem, table
 from preflight.stock import lacking, stock
 from stacks.metal_settings import MetalHostsSettings
@@ -72,6 +72,8 @@ def require(hosts: BaseModel, default_cluster: str, images: Sequence[str]) -> Fi
         raise PreflightError(message(problems, len(answers)))
     for concern in concerns(answers):
         pulumi.warn(concern)
+    for newcomer in newcomers(answers, hosts.cluster_id or default_cluster):
+        pulumi.info(newcomer)
     found = {answer.target.name: finding(answer) for answer in answers}
     for name, one in found.items():
         for difference in one.differences:

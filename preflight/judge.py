@@ -192,6 +192,19 @@ def concerns(answers: Sequence[Answer]) -> list[str]:
     ]
 
 
+def newcomers(answers: Sequence[Answer], cluster: str) -> list[str]:
+    """Say who gets everything beside members: machines that are new, or were installed anew."""
+    known = [(answer.target, answer.facts) for answer in answers if answer.facts]
+    if not any(facts.cluster == cluster for _, facts in known):
+        return []
+    return [
+        f"{target.name}: nothing of the cluster is on it; `up` puts everything there"
+        + (", and its data comes from the other control hosts" if target.control else "")
+        for target, facts in known
+        if facts.cluster is None
+    ]
+
+
 def _ports(target: Target, facts: Facts) -> Iterator[Problem]:
     ours = facts.cluster is not None
     for listener in facts.listeners:

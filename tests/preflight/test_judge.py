@@ -12,7 +12,7 @@ import pytest
 from components.ssh import Login
 from preflight.ask import SCRIPT, Answer
 from preflight.facts import CutOffError, Facts, Listener, parse
-from preflight.judge import concerns, judge
+from preflight.judge import concerns, judge, newcomers
 from preflight.problems import Problem, table
 from preflight.targets import Target
 
@@ -234,6 +234,20 @@ def test_a_member_that_has_become_too_small_is_a_warning_and_stops_nothing(
 
 def test_a_newcomer_is_no_mere_concern() -> None:
     assert concerns([facts(disk_mb=1), Answer(target=TARGET, failure="connect")]) == []
+
+
+def test_who_gets_everything_beside_members_is_said() -> None:
+    cluster = "kubernetes-mesos/metal"
+    member, new = facts(cluster=cluster), facts()
+    lost = dataclasses.replace(new, target=dataclasses.replace(TARGET, name="rack2", control=True))
+    said = "nothing of the cluster is on it; `up` puts everything there"
+
+    assert newcomers([new, lost], cluster) == [], "a first `up` is for all of them"
+    assert newcomers([member, Answer(target=TARGET, failure="connect")], cluster) == []
+    assert newcomers([member, new, lost], cluster) == [
+        f"rack1: {said}",
+        f"rack2: {said}, and its data comes from the other control hosts",
+    ]
 
 
 BASTION = Login(address="203.0.113.9", user="jump", key=Path("/home/me/.ssh/jump"))
