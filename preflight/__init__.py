@@ -77,7 +77,7 @@ def require(hosts: BaseModel, default_cluster: str, images: Sequence[str]) -> Fi
     found = {answer.target.name: finding(answer) for answer in answers}
     for name, one in found.items():
         for difference in one.differences:
-            pulumi.warn(f"{name}: {difference}; `up` repairs it")
+            pulumi.warn(f"{name}: {difference}; {drift.outlook(difference)}")
     return found
 
 

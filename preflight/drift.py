@@ -44,6 +44,13 @@ def found(facts: Facts, expected: Sequence[str] = ()) -> list[str]:
     ]
 
 
+def outlook(difference: str) -> str:
+    """Say what becomes of a difference: who masks a service means it."""
+    if ".service is masked, " in difference:
+        return "`up` fails until it is unmasked"
+    return "`up` repairs it"
+
+
 def _due(facts: Facts, recipe: str, expected: Sequence[str]) -> str:
     last = facts.repaired.get(recipe, "")
     if recipe in expected and recipe not in facts.recipes:

@@ -136,6 +136,9 @@ run_unit() {
   local name=$1
   record unit enabled active "$name.service"
   if ! systemctl is-enabled --quiet "$name" 2>/dev/null; then
+    if [[ $(systemctl is-enabled "$name" 2>/dev/null) == masked ]]; then
+      fail "$name.service is masked: somebody wants it not to run. If it may: systemctl unmask $name"
+    fi
     systemctl enable --quiet "$name" # reads all units again, too
     note "enabled $name"
   elif [[ $changed == yes ]]; then

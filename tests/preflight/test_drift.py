@@ -171,3 +171,20 @@ def test_after_it_joined_the_words_stay_so_that_the_preview_is_clean() -> None:
     joined = facts(cluster="metal-1", repaired={"zookeeper": "joins, 2025-11-22 21:03 UTC"})
 
     assert drift.repairs(joined, ("zookeeper",)) == {"zookeeper": "joins, 2025-11-22 21:03 UTC"}
+
+
+@pytest.mark.parametrize(
+    ("difference", "outlook"),
+    [
+        ("node-runtime: haproxy.service is disabled, not enabled", "`up` repairs it"),
+        ("etcd: /etc/is masked, is missing", "`up` repairs it"),
+        (
+            "node-runtime: containerd.service is masked, not enabled",
+            "`up` fails until it is unmasked",
+        ),
+    ],
+)
+def test_what_somebody_has_masked_is_not_promised_to_be_repaired(
+    difference: str, outlook: str
+) -> None:
+    assert drift.outlook(difference) == outlook
