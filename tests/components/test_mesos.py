@@ -50,6 +50,42 @@ def test_masters_are_found_through_zookeeper_and_looked_at_on_the_first(recorder
     assert recorder["mesos-master-control-3"].depends_on == ("mesos-master-control-2",)
 
 
+# Three masters that know each other through ZooKeeper; a curl that answers for those that are up.
+FIRST, SECOND, THIRD = "10.90.7.10", "10.90.7.11", "10.90.7.12"
+FIGURES = '{"master\\/elected":0.0,"registrar\\/log\\/recovered":%s,"system\\/cpus_total":2.0}'
+
+
+@pytest.mark.parametrize(
+    ("figures", "serve"),
+    [
+        ({FIRST: "1.0", THIRD: "1.0"}, True),
+        ({THIRD: "1.0"}, True),
+        ({FIRST: "0.0", THIRD: "0.0"}, False),  # they have just begun, too
+        ({FIRST: "10.0"}, False),
+        ({SECOND: "1.0"}, False),  # that is the one that asks
+        ({}, False),
+    ],
+)
+def test_a_master_waits_for_its_vote_where_others_have_theirs(recorder, run, figures, serve):
+    run(lambda: masters(3).url)
+    stdin = recorder["mesos-master-control-2"].inputs["stdin"]
+    stdin = stdin.replace(ZK, f"zk://{FIRST}:2181,{SECOND}:2181,{THIRD}:2181/mesos")
+    answers = "".join(
+        f"*//{address}:5050/*) echo '{FIGURES % figure}' ;; " for address, figure in figures.items()
+    )
+    curl = f'curl() {{ case "$*" in {answers} *) return 7 ;; esac; }}'
+
+    said = subprocess.run(
+        ["bash", "-s"],
+        input=stdin.replace('\nmain "$@"', f"\n{curl}\nif others_serve; then echo they do; fi"),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+    assert said == ("they do\n" if serve else "")
+
+
 def runtime(control=1, agents=2, issue=1, **versions):
     made = hosts(control=control, agents=agents)
     pki = Pki("pki", PkiArgs(hosts=made, service_address="10.10.10.1", issue=issue))
