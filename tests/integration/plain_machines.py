@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -24,7 +24,9 @@ from tests.leftovers import leftovers
 
 USER = "ops"
 FIRST_INDEX = 11
-SIZE = {"cpus": 2, "memory_mb": 1536, "disk_gb": 10}
+CPUS = 2
+MEMORY_MB = 1536
+DISK_GB = 10
 EXAMPLE_KEY = "~/.ssh/id_ed25519"
 """What `stacks/Pulumi.metal.yaml` names as the operator's key."""
 
@@ -36,6 +38,8 @@ class PlainMachines:
     lab: Lab
     names: Sequence[str]
     base: str
+    memory_mb: int
+    _supervisors: dict[str, int] = field(default_factory=dict)
 
     def address(self, name: str) -> str:
         network = self.lab.network["network"].rpartition(".")[0]
@@ -59,8 +63,19 @@ class PlainMachines:
 
     def _install(self, name: str) -> None:
         self.lab.host_down(name)
+        self.start(name)
+
+    def forget_host_key(self, name: str) -> None:
+        """Let a machine make itself another host key when it is installed anew."""
+        for path in self.lab.keys.glob(f"{name}*"):
+            path.unlink()
+
+    def start(self, name: str) -> None:
+        """Switch a machine on; one that was killed has what was on its disk."""
         index = FIRST_INDEX + self.names.index(name)
-        self.lab.host_up(name, index, base=self.base, user=USER, **SIZE)
+        self._supervisors.pop(name, None)
+        sizes = {"cpus": CPUS, "memory_mb": self.memory_mb, "disk_gb": DISK_GB}
+        self.lab.host_up(name, index, base=self.base, user=USER, **sizes)
 
     def kill(self, name: str) -> None:
         """End a machine as a power cut would."""
@@ -79,10 +94,8 @@ class PlainMachines:
 
     def run(self, name: str, script: str) -> str:
         """Run a script on a machine, as root at its console would."""
-        supervisor = self.lab.supervisor(name)
-        init = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()[0]
         done = subprocess.run(
-            ["nsenter", "--target", init, "--all", "--", "bash", "-s"],
+            ["nsenter", "--target", self._init(name), "--all", "--", "bash", "-s"],
             input=script,
             capture_output=True,
             text=True,
@@ -91,8 +104,15 @@ class PlainMachines:
         assert done.returncode == 0, f"{name}: {script}\n{done.stdout}{done.stderr}"
         return done.stdout
 
+    def _init(self, name: str) -> str:
+        """The machine's first process; the lab is asked again only when it has another one."""
+        if name not in self._supervisors:
+            self._supervisors[name] = self.lab.supervisor(name)
+        supervisor = self._supervisors[name]
+        return Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()[0]
+
     def stack_file(self, example: str) -> str:
-        """Fill these machines into a stack file that names the same ones with other addresses."""
+        """Fill in the operator's key, and addresses of those machines that the example names."""
         hosts = yaml.safe_load(example)["config"]["kubernetes-mesos:cluster"]["hosts"]
         filled = example.replace(f"key: {EXAMPLE_KEY}", f"key: {self.key}\n      bundle: true")
         for machine in hosts["machines"]:
@@ -102,11 +122,15 @@ class PlainMachines:
 
 @contextmanager
 def plain_machines(
-    directory: Path, names: Sequence[str], base: str = "bookworm-plain"
+    directory: Path,
+    names: Sequence[str],
+    *,
+    base: str = "bookworm-plain",
+    memory_mb: int = MEMORY_MB,
 ) -> Iterator[PlainMachines]:
     """Make machines; whatever happens, they are gone afterwards, without a trace."""
     lab = Lab(name=f"t{secrets.token_hex(3)}", keys=directory)
-    machines = PlainMachines(lab=lab, names=tuple(names), base=base)
+    machines = PlainMachines(lab=lab, names=tuple(names), base=base, memory_mb=memory_mb)
     try:
         lab.network_up()
         machines.install_anew(*names)
