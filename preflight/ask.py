@@ -6,6 +6,7 @@ A host behind a bastion is reached through one shared connection to it.
 from __future__ import annotations
 
 import asyncio
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,10 +23,9 @@ ANSWER_SECONDS = 30.0
 AT_ONCE = 32
 """Hosts asked at the same time; more makes a two-core machine slower, not faster."""
 
-# stdin has the script. It is read whole first: sudo and the script's children must not eat it.
 # sudo's own words tell a missing right from a wanted password.
 RUN = r"""
-script=$(cat)
+script={script}
 if [ "$(id -u)" = 0 ]; then SUDO=root exec sh -c "$script"; fi
 if ! command -v sudo >/dev/null; then SUDO=missing exec sh -c "$script"; fi
 if said=$(sudo -n true 2>&1); then exec sudo -n SUDO=ok sh -c "$script"; fi
@@ -82,11 +82,11 @@ async def ask_one(target: Target, gate: asyncio.Semaphore, bastions: Bastions) -
 
 
 async def _question(target: Target, connection: asyncssh.SSHClientConnection) -> Answer:
-    values = f"PEERS='{' '.join(sorted(target.peers))}'\n"
+    command = question(target)
     started = time.time()
     try:
         result = await connection.run(
-            RUN, input=values + SCRIPT.read_text(), timeout=ANSWER_SECONDS, check=False
+            command, stdin=asyncssh.DEVNULL, timeout=ANSWER_SECONDS, check=False
         )
         facts = parse(str(result.stdout))
     except (TimeoutError, asyncssh.TimeoutError):
@@ -97,6 +97,13 @@ async def _question(target: Target, connection: asyncssh.SSHClientConnection) ->
     except (OSError, asyncssh.Error) as error:
         return Answer(target=target, failure="answer", detail=str(error))
     return Answer(target=target, facts=facts, skew=_skew(facts.time, started, time.time()))
+
+
+def question(target: Target) -> str:
+    """The command that asks: the script, and what of this host it asks after."""
+    peers, ports = " ".join(sorted(target.peers)), " ".join(map(str, sorted(target.ports)))
+    values = f"PEERS={shlex.quote(peers)}\nPORTS={shlex.quote(ports)}\n"
+    return RUN.replace("{script}", shlex.quote(values + SCRIPT.read_text()))
 
 
 def _skew(theirs: float, before: float, after: float) -> float:

@@ -2,7 +2,7 @@
 # What a host is and has, one fact a line, fields parted by tabs. Reads only; changes nothing.
 #
 # Plain sh, awk and coreutils: a bare machine may have neither python3 nor curl.
-# Reads: PEERS, "address:port ..." to be reached from here.
+# Reads: PEERS, "address:port ..." to be reached from here; PORTS, "port ..." to be free or ours.
 # Last line: "end", so that a cut-off answer is noticed.
 set -u
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
@@ -48,11 +48,16 @@ machine() {
   )
 }
 
-# Who listens on TCP: port, program, and the unit that the program's cgroup names; "-" for none.
-# Without ss only the port is known.
+# Who listens on one of PORTS: port, program, and the unit that the program's cgroup names; "-" for
+# none. Without ss only the port is known. Whose a port is costs a look at every open file of every
+# process, so that is asked only where one is taken.
 ports() {
+  [ "$PORTS" ] || return 0
   if command -v ss >/dev/null; then
-    ss -Hltnp 2>/dev/null | awk '{
+    wanted=''
+    for port in $PORTS; do wanted="$wanted${wanted:+ or }sport = :$port"; done
+    [ "$(ss -Hltn "$wanted" 2>/dev/null)" ] || return 0
+    ss -Hltnp "$wanted" 2>/dev/null | awk '{
       port = $4; sub(/.*:/, "", port)
       who = "-"; unit = "-"
       if (match($0, /\(\("[^"]*",pid=[0-9]+/)) {
@@ -69,7 +74,9 @@ ports() {
     }'
   else
     awk '$4 == "0A" {sub(/.*:/, "", $2); print $2}' /proc/net/tcp /proc/net/tcp6 2>/dev/null |
-      sort -u | while read -r hex; do fact port "$((0x$hex))" - -; done
+      sort -u | while read -r hex; do
+        case " $PORTS " in *" $((0x$hex)) "*) fact port "$((0x$hex))" - - ;; esac
+      done
   fi
 }
 
@@ -95,9 +102,14 @@ installed() {
 
 # The control hosts that this one was told of, in their order: etcd's members, or ZooKeeper's servers.
 control() {
-  cat /etc/systemd/system/etcd.service /etc/systemd/system/mesos-agent.service 2>/dev/null |
-    grep -oE '[0-9.]+:(2380|2181)' | awk -F : '
-      !said[$1]++ {all = all sep $1; sep = " "} END {if (all) print "control\t" all}'
+  units=''
+  for unit in /etc/systemd/system/etcd.service /etc/systemd/system/mesos-agent.service; do
+    if [ -r "$unit" ]; then units="$units $unit"; fi
+  done
+  [ "$units" ] || return 0
+  # shellcheck disable=SC2086 # a word each
+  grep -ohE '[0-9.]+:(2380|2181)' $units | awk -F : '
+    !said[$1]++ {all = all sep $1; sep = " "} END {if (all) print "control\t" all}'
 }
 
 # One line for each part of what a recipe's manifest promises and the host does not have.
@@ -173,6 +185,7 @@ differs_unit() {
 
 # A refused connection proves the way is open: nothing listens before the first `up`.
 peers() {
+  [ "$PEERS" ] || return 0
   command -v bash >/dev/null && command -v timeout >/dev/null || return
   # One bash for all ways: a hundred of them are a hundred forks, not three hundred programs.
   # shellcheck disable=SC2016,SC2086 # bash, not this shell, fills in its variables; a word each

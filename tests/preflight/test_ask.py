@@ -60,6 +60,18 @@ def test_a_listening_peer_and_a_refusing_peer_are_both_reachable(hosts: LightHos
     assert answer.facts.unreachable == {}
 
 
+def test_who_listens_is_told_of_the_ports_that_are_asked_for(hosts: LightHosts) -> None:
+    asked = {hosts.port: "one.service", free_port(): "other.service"}
+
+    taken = ask([target(hosts.login(), ports=asked)])[0].facts
+    free = ask([target(hosts.login(), ports={free_port(): "other.service"})])[0].facts
+
+    assert taken is not None
+    assert free is not None
+    assert {(one.port, one.program) for one in taken.listeners} == {(hosts.port, "sshd")}
+    assert free.listeners == ()
+
+
 def test_a_host_without_a_pinned_key_is_not_even_dialled() -> None:
     login = Login(address="192.0.2.1", user="ops")
 

@@ -29,7 +29,7 @@ def read(tmp_path: Path, manifest: str) -> Facts:
         capture_output=True,
         text=True,
         check=True,
-        env={**os.environ, "PEERS": ""},
+        env={**os.environ, "PEERS": "", "PORTS": ""},
     )
     return parse(result.stdout)
 

@@ -414,7 +414,7 @@ def test_the_script_reads_what_units_say_of_control_hosts(tmp_path: Path) -> Non
         capture_output=True,
         text=True,
         check=True,
-        env={**os.environ, "PEERS": ""},
+        env={**os.environ, "PEERS": "", "PORTS": ""},
     ).stdout
 
     assert parse(said).control == ("10.0.0.12", "10.0.0.11")
