@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -67,9 +68,33 @@ def run_recipe(
     )
 
 
+FUNCTION = re.compile(r"^(\w+)\(\) \{\n.*?^\}\n\n?", re.MULTILINE | re.DOTALL)
+"""A function of common.sh."""
+
+COMMENT = re.compile(r"^ *#.*\n", re.MULTILINE)
+
+
 def script(recipe: str) -> str:
-    """Read a recipe, with what all recipes share before it."""
-    return "\n".join((RECIPES / file).read_text() for file in ("common.sh", f"{recipe}.sh"))
+    """Read a recipe, and before it what it uses of what all recipes share."""
+    common, own = ((RECIPES / file).read_text() for file in ("common.sh", f"{recipe}.sh"))
+    return f"{only_used(common, own)}\n{own}"
+
+
+def only_used(common: str, own: str) -> str:
+    """Leave out the comments, and the functions that nobody calls.
+
+    A state holds the text of each command twice, and Pulumi writes the whole of it at each step.
+    And who changes a function sees the recipes that use it in the preview, and no others.
+    """
+    common = COMMENT.sub("", common)
+    functions = {found[1]: found[0] for found in FUNCTION.finditer(common)}
+    used: set[str] = set()
+    texts = [COMMENT.sub("", own)]
+    while texts:
+        named = set(re.findall(r"\w+", texts.pop())) & functions.keys() - used
+        used |= named
+        texts += [functions[name] for name in named]
+    return FUNCTION.sub(lambda found: found[0] if found[1] in used else "", common)
 
 
 def render(body: str, values: Mapping[str, str]) -> str:

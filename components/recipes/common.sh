@@ -40,21 +40,36 @@ fail() {
 
 # write_file PATH MODE OWNER TEXT: the file with exactly this text, mode and owner.
 write_file() {
-  local path=$1 mode=$2 owner=$3 text=$4 new sum
-  sum=$(printf '%s\n' "$text" | sha256sum)
-  record file "${mode#0}:$owner" "${sum%% *}" "$path"
-  if [[ -f $path && ! -L $path && $(stat -c %a:%U "$path") == "${mode#0}:$owner" ]] &&
-    printf '%s\n' "$text" | cmp -s - "$path"; then
+  local path=$1 mode=$2 owner=$3 text=$4 new mask sums=()
+  # One program for both sums; each that is started counts, on a hundred files and small machines.
+  if [[ -f $path && ! -L $path ]]; then
+    mapfile -t sums < <(sha256sum - "$path" <<<"$text")
+  else
+    mapfile -t sums < <(sha256sum <<<"$text")
+  fi
+  record file "${mode#0}:$owner" "${sums[0]%% *}" "$path"
+  if [[ ${#sums[@]} == 2 && ${sums[0]%% *} == "${sums[1]%% *}" ]] &&
+    [[ $(stat -c %a:%U "$path") == "${mode#0}:$owner" ]]; then
     return
   fi
-  mkdir -p "${path%/*}"
+  [[ -d ${path%/*} ]] || mkdir -p "${path%/*}"
   # Beside it and then moved: a reader sees the old text or the new, also after a power cut.
-  new=$(mktemp "$path.XXXXXX")
+  new=$path.$BASHPID.$RANDOM mask=$(umask)
+  umask 077
+  set -o noclobber # never through a link that somebody else has put there
   printf '%s\n' "$text" >"$new"
-  chown "$owner:" "$new"
+  set +o noclobber
+  umask "$mask"
+  give "$owner" "$new"
   chmod "$mode" "$new"
   mv -f "$new" "$path"
   note "wrote $path"
+}
+
+# give OWNER PATH: the file, and its group, to the owner, unless they have it.
+give() {
+  if [[ $1 == root && $EUID == 0 && -O $2 && -G $2 ]]; then return; fi
+  chown "$1:" "$2"
 }
 
 # keep PATH: a file that is not ours as it is now, before we write our own; give_back returns it.
@@ -80,8 +95,8 @@ give_back() {
 # link TARGET PATH: a symbolic link at PATH.
 link() {
   record link - "$1" "$2"
-  if [[ $(readlink "$2" 2>/dev/null) == "$1" ]]; then return; fi
-  mkdir -p "${2%/*}"
+  if [[ -L $2 && $(readlink "$2") == "$1" ]]; then return; fi
+  [[ -d ${2%/*} ]] || mkdir -p "${2%/*}"
   ln -sfn "$1" "$2"
   note "linked $2 to $1"
 }
@@ -90,7 +105,7 @@ link() {
 ensure_directory() {
   if [[ -d $1 && $(stat -c %a:%U "$1") == "${2#0}:$3" ]]; then return; fi
   mkdir -p "$1"
-  chown "$3:" "$1"
+  give "$3" "$1"
   chmod "$2" "$1"
   note "made $1"
 }
@@ -244,23 +259,28 @@ not_active() {
 # remember WORDS: the manifest of this recipe, and the words of the repair it was run for, if any.
 remember() {
   local file=$ETC/manifest/$RECIPE
-  rm -f "$STARTED/$RECIPE"
   if [[ ${#manifest[@]} != 0 ]]; then
-    mkdir -p "${file%/*}"
-    chmod 0700 "${file%/*}"
+    ours_alone "${file%/*}"
     printf '%s\n' "${manifest[@]}" >"$file.new"
     sync "$file.new" # an empty one, after a power cut, would promise nothing
     mv -f "$file.new" "$file"
   fi
+  rm -f "$STARTED/$RECIPE"
   if [[ $1 ]]; then printf '%s\n' "$1" >"$file.repaired"; fi
+}
+
+# ours_alone DIRECTORY: that only root looks into.
+ours_alone() {
+  if [[ -d $1 && $(stat -c %a "$1") == 700 ]]; then return; fi
+  mkdir -p "$1"
+  chmod 0700 "$1"
 }
 
 # main up|down [WORDS]: stdin is the script itself, so nothing that runs may read from it.
 main() {
   case "${1:-}" in
     up)
-      mkdir -p "$STARTED"
-      chmod 0700 "$STARTED"
+      ours_alone "$STARTED"
       up </dev/null
       remember "${2:-}"
       ;;

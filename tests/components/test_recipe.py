@@ -8,7 +8,7 @@ import subprocess
 import pulumi
 import pytest
 
-from components.recipe import RECIPES, render, run_recipe
+from components.recipe import FUNCTION, RECIPES, only_used, render, run_recipe, script
 from tests.components.machines import host, variables
 
 RECIPE_FILES = sorted(path.name for path in RECIPES.glob("*.sh"))
@@ -90,6 +90,65 @@ def test_nothing_runs_on_a_host_whose_machine_goes(recorder, run):
 @pytest.mark.parametrize("name", RECIPE_FILES)
 def test_a_recipe_is_valid_bash(name):
     subprocess.run(["bash", "-n", RECIPES / name], check=True)
+
+
+def test_a_recipe_travels_with_what_it_uses_and_no_more():
+    common = (RECIPES / "common.sh").read_text()
+
+    alone = only_used(common, "# keep\nup() {\n  link a b\n}\nmain\n")
+
+    assert [found[1] for found in FUNCTION.finditer(alone)] == [
+        *("note", "record", "link", "remember", "ours_alone", "main")
+    ]
+    assert "set -euo pipefail" in alone
+    assert not re.search(r"^ *#", alone, re.MULTILINE)
+    assert FUNCTION.findall(only_used(common, common)) == FUNCTION.findall(common)
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPE_FILES if name != "common.sh"])
+def test_a_recipe_has_all_that_it_uses(name):
+    """For shellcheck, a command that nobody defines is one of the system's."""
+    text = script(name.removesuffix(".sh"))
+    there = {found[1] for found in FUNCTION.finditer(text)}
+    shared = {found[1] for found in FUNCTION.finditer((RECIPES / "common.sh").read_text())}
+
+    code = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
+    assert shared & set(re.findall(r"\w+", code)) <= there
+    subprocess.run(["bash", "-n"], input=text, text=True, check=True)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        pytest.param("true", False, id="as it was left"),
+        pytest.param("echo more >>{file}", True, id="content"),
+        pytest.param("printf 'two\nlines' >{file}", True, id="last line's end"),
+        pytest.param("chmod 0666 {file}", True, id="mode"),
+        pytest.param("rm {file}", True, id="missing"),
+        pytest.param("mv {file} {file}.old && ln -s {file}.old {file}", True, id="link"),
+    ],
+)
+def test_a_file_is_written_where_it_differs_and_only_there(tmp_path, spoil, said):
+    file, me = tmp_path / "etc" / "file", tmp_path.owner()
+    values = {"RECIPE": "demo"}
+    up = f"STARTED={tmp_path}\numask 027\nwrite_file {file} 0640 {me} $'two\\nlines'\numask\n"
+    script = render(only_used((RECIPES / "common.sh").read_text(), up) + up, values)
+
+    def run() -> str:
+        return subprocess.run(
+            ["bash", "-s"], input=script, capture_output=True, text=True, check=True
+        ).stdout
+
+    first = run()
+    subprocess.run(["bash", "-c", spoil.format(file=file)], check=True)
+    again = run()
+
+    assert first == f"wrote {file}\n0027\n"
+    assert again == (first if said else "0027\n")
+    assert file.read_text() == "two\nlines\n"
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert not file.is_symlink()
+    assert {path.name for path in file.parent.iterdir()} <= {"file", "file.old"}
 
 
 def test_recipes_are_clean_for_shellcheck():
