@@ -14,6 +14,9 @@ from tools.programs import named
 PROJECT = "kubernetes-mesos"
 BIN = Path(__file__).parent / "bin"
 
+PARALLEL = "32"
+"""Steps at once; Pulumi's own is four a processor of this machine, though hosts do the work."""
+
 
 def own_backend(environment: Mapping[str, str] = os.environ) -> str | None:
     """The backend that the operator is logged in to or has named; None: they have none."""
@@ -72,6 +75,7 @@ def additions(stack: str, environment: Mapping[str, str] = os.environ) -> dict[s
     kubeconfig = str(places.kubeconfig(stack))
     ours = {
         "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "PULUMI_PARALLEL": environment.get("PULUMI_PARALLEL", PARALLEL),
         "KUBECONFIG": kubeconfig,
         "KUBECACHEDIR": str(places.cache() / "kubectl"),
         "KUBERNETES_MESOS_KUBECONFIG": kubeconfig,

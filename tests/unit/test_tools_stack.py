@@ -61,6 +61,14 @@ def test_without_a_backend_of_their_own_the_operator_gets_a_local_one(operator):
     assert "PULUMI_HOME" not in added
 
 
+def test_as_many_steps_run_at_once_as_the_operator_says(operator, monkeypatch):
+    assert engine.additions("local")["PULUMI_PARALLEL"] == engine.PARALLEL
+
+    monkeypatch.setenv("PULUMI_PARALLEL", "3")
+
+    assert engine.additions("local")["PULUMI_PARALLEL"] == "3"
+
+
 def test_kubectl_keeps_what_it_notes_in_our_cache(operator):
     assert engine.additions("local")["KUBECACHEDIR"] == str(operator / "cache/kubectl")
 
