@@ -1,37 +1,41 @@
 """One recipe on many hosts, by us, by Ansible and by pyinfra: the first time, and again.
 
-``python3 -m bench.recipe_vs_others [COUNT] [--venv DIRECTORY]`` prints a table: seconds, and behind
-them the processor's seconds that the tool itself took. The hosts are sshd processes on loopback
-addresses, so all work of tools and hosts is done by this machine; what it is busy with besides
-changes the first figure more than the second.
+``python3 -m bench.recipe_vs_others [COUNT] [--rounds N] [--venv DIRECTORY]`` prints, for each tool,
+seconds, the processor's seconds that the tool itself took, and those of the hosts; then how many
+times as long as we the others took. The hosts are sshd processes on loopback addresses, so all work
+of tools and hosts is done by this machine, and what else it is busy with changes all figures. So
+the tools take turns: in each round each does its work on hosts that have nothing of it, and again;
+printed are the medians of all rounds.
 
 Ansible and pyinfra come into the virtual environment, or into one that is thrown away afterwards.
 
-Ours is what a user waits for: asking all hosts (facts, and drift of what the recipe put there),
-then ``pulumi up``. Ansible runs one process a host, with pipelining and without facts.
+Ours is what a user waits for: ``pulumi up`` on a program that asks all hosts first (facts, and
+drift of what the recipe put there), as the real one does. Ansible runs one process a host, with
+pipelining and without facts. All log in to as many hosts at once as their own settings allow.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from lab.plugins.install import Place, default_cache, install
-from preflight.targets import Target
+from preflight.ask import SCRIPT
 from tests.control_plane import program
 from tests.plugins.project import Project
 from tests.preflight.light_hosts import LightHosts, light_hosts
+from tools.engine import PARALLEL
 
-asking = importlib.import_module("preflight.ask")  # its package has a function of this name
 ROOT = Path(__file__).resolve().parent.parent
 WORK = Path(__file__).with_name("same_work")
 TOOLS = ("ours", "pyinfra", "ansible")
@@ -39,19 +43,14 @@ OTHERS = ("ansible-core", "pyinfra")
 
 
 class Bench:
-    """Light hosts, and a directory for each tool to work in."""
+    """Light hosts, and a directory for what the tools do in one round."""
 
-    def __init__(self, directory: Path, hosts: LightHosts, venv: Path) -> None:
-        self.directory, self.hosts, self.venv = directory, hosts, venv
+    def __init__(self, directory: Path, hosts: LightHosts, venv: Path, empty: Project) -> None:
+        self.directory, self.hosts, self.venv, self.empty = directory, hosts, venv, empty
+        directory.mkdir()
         self.known_hosts = directory / "known_hosts"
         lines = [f"[{one}]:{hosts.port} {hosts.host_key}\n" for one in hosts.addresses]
         self.known_hosts.write_text("".join(lines))
-        # The server's address is what tells one host's session from another's.
-        facts = asking.SCRIPT.read_text()
-        here = "set -u\nhere=${SSH_CONNECTION% *} here=${here##* }\n"
-        own = facts.replace("set -u\n", here, 1)
-        asking.SCRIPT = directory / "facts.sh"
-        asking.SCRIPT.write_text(own.replace("/etc/kubernetes-mesos", f"{directory}/ours/$here"))
 
     def root(self, tool: str, address: str) -> str:
         return f"{self.directory}/{tool}/{address}"
@@ -73,9 +72,11 @@ class Bench:
         recipes.mkdir()
         shutil.copy(ROOT / "components/recipes/common.sh", recipes)
         shutil.copy(WORK / "same.sh", recipes)
+        (self.directory / "facts.sh").write_text(self.facts())
         spec = {
             "checkout": str(ROOT),
             "recipes": str(recipes),
+            "facts": str(self.directory / "facts.sh"),
             "port": self.hosts.port,
             "key": str(self.hosts.key),
             "host_key": self.hosts.host_key,
@@ -85,22 +86,22 @@ class Bench:
             },
         }
         (self.directory / "spec.json").write_text(json.dumps(spec))
-        project = pulumi_project(self.directory)
+        project = Project(
+            self.directory / "project", self.empty.home, self.empty.pulumi, self.empty
+        )
         project.environment["SAME_WORK"] = str(self.directory / "spec.json")
+        project.environment["PULUMI_PARALLEL"] = PARALLEL
         project.write((WORK / "program.py").read_text())
+        return lambda: done(project, len(self.hosts.addresses))
 
-        def work() -> None:
-            answers = asking.ask(
-                [
-                    Target(name=one, login=self.hosts.login(index))
-                    for index, one in enumerate(self.hosts.addresses)
-                ]
-            )
-            wrong = [answer for answer in answers if not answer.facts or answer.facts.drift]
-            assert not wrong, wrong[0]
-            project.up()
+    def facts(self) -> str:
+        """The real questions, with a directory of each host's own in place of /etc's.
 
-        return work
+        The server's address is what tells one host's session from another's.
+        """
+        here = "set -u\nhere=${SSH_CONNECTION% *} here=${here##* }\n"
+        own = SCRIPT.read_text().replace("set -u\n", here, 1)
+        return own.replace("/etc/kubernetes-mesos", f"{self.directory}/ours/$here")
 
     def ansible(self) -> Callable[[], None]:
         inventory = {
@@ -140,7 +141,16 @@ class Bench:
         return lambda: self.run([*command, WORK / "deploy.py"], {})
 
 
-def pulumi_project(directory: Path) -> Project:
+def done(project: Project, count: int) -> None:
+    """Bring the stack up; it must find nothing to change where it has been before."""
+    before = len(project.resources())
+    changes = project.up().changes()
+    expected = {"unchanged": count + 1} if before else {"created": count + 1}
+    assert changes == expected, (changes, expected)
+
+
+def empty_project(directory: Path) -> Project:
+    """A project with Pulumi's plugins and an empty stack, to be copied for each round."""
     engine = program("pulumi")
     if engine is None:
         raise SystemExit("pulumi is not there: make setup")
@@ -160,37 +170,79 @@ def check(root: Path, count: int) -> None:
     assert len([link for link in root.glob("*/current") if link.is_symlink()]) == count
 
 
-def measured(work: Callable[[], None]) -> str:
-    """Seconds from beginning to end, and those of a processor, here and in what was started."""
-    started, before = time.monotonic(), os.times()
+@dataclass(frozen=True)
+class Cost:
+    """What a run took, in seconds."""
+
+    wall: float
+    tool: float
+    """Of a processor, here and in what was started."""
+
+    hosts: float
+    """Of a processor, in sshd and all that it ran."""
+
+
+def measured(work: Callable[[], None], hosts: LightHosts) -> Cost:
+    started, before, theirs = time.monotonic(), os.times(), hosts.busy()
     work()
-    after = os.times()
+    after, wall = os.times(), time.monotonic() - started
     # The light hosts are children as well, but are waited for, and so counted, only at the end.
-    busy = sum(after[:4]) - sum(before[:4])
-    return f"{time.monotonic() - started:7.1f} {busy:5.1f}"
+    return Cost(wall, sum(after[:4]) - sum(before[:4]), hosts.busy() - theirs)
+
+
+def medians(costs: list[Cost]) -> Cost:
+    return Cost(*map(statistics.median, zip(*map(astuple, costs), strict=True)))
+
+
+def show(tool: str, *costs: Cost) -> None:
+    figures = (f"{cost.wall:7.1f} {cost.tool:6.1f} {cost.hosts:6.1f}" for cost in costs)
+    print(f"{tool:10}", *figures, f"  load {os.getloadavg()[0]:.1f}", flush=True)
+
+
+Costs = dict[str, list[tuple[Cost, Cost]]]
+"""By tool: of each round, the first time and again."""
+
+
+def summary(costs: Costs) -> None:
+    """Medians, and how many times as long as we each of the others took in the same round."""
+    print("medians")
+    for tool, rounds in costs.items():
+        show(tool, *(medians(list(column)) for column in zip(*rounds, strict=True)))
+    for tool in [tool for tool in costs if "ours" in costs and tool != "ours"]:
+        pairs = list(zip(costs[tool], costs["ours"], strict=True))
+        for column, name in enumerate(("first", "again")):
+            ratios = sorted(their[column].wall / our[column].wall for their, our in pairs)
+            each = " ".join(f"{ratio:.2f}" for ratio in ratios)
+            print(f"{tool} / ours, {name}: {statistics.median(ratios):.2f} (of {each})")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("count", type=int, nargs="?", default=50)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--venv", type=Path, help="has ansible-core and pyinfra")
     parser.add_argument("--tools", nargs="+", default=TOOLS, choices=TOOLS)
     given = parser.parse_args()
+    costs: Costs = {tool: [] for tool in given.tools}
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         venv = given.venv or directory / "venv"
         if not given.venv:
             subprocess.run([sys.executable, "-m", "venv", venv], check=True)
             subprocess.run([venv / "bin/pip", "install", "--quiet", *OTHERS], check=True)
+        empty = empty_project(directory)
         with light_hosts(directory / "sshd", given.count) as hosts:
-            bench = Bench(directory, hosts, venv)
             print(f"{given.count} hosts; load {os.getloadavg()[0]:.1f} before; seconds")
-            print(f"{'':8} {'first':>7} {'cpu':>5} {'again':>7} {'cpu':>5}")
-            for tool in given.tools:
-                work = getattr(bench, tool)()
-                first, again = measured(work), measured(work)
-                check(directory / tool, given.count)
-                print(f"{tool:8} {first} {again}", flush=True)
+            columns = "".join(f"{name:>8}{'tool':>7}{'hosts':>7}" for name in ("first", "again"))
+            print(f"{'':10}{columns}")
+            for round_ in range(given.rounds):
+                bench = Bench(directory / f"round-{round_}", hosts, venv, empty)
+                for tool in given.tools:
+                    work = getattr(bench, tool)()
+                    costs[tool].append((measured(work, hosts), measured(work, hosts)))
+                    check(bench.directory / tool, given.count)
+                    show(tool, *costs[tool][-1])
+        summary(costs)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from preflight.hosts import targets
 from preflight.judge import concerns, judge, newcomers
 from preflight.problems import Problem, table
 from preflight.stock import lacking, stock
+from preflight.targets import Target
 from stacks.metal_settings import MetalHostsSettings
 from stacks.settings import LabHosts
 
@@ -85,12 +86,16 @@ def check(
     hosts: MetalHostsSettings, default_cluster: str, images: Sequence[str]
 ) -> tuple[list[Answer], list[Problem]]:
     """Ask and judge, without raising."""
-    # Pulumi runs the program inside an event loop; asyncssh gets one of its own, in a thread.
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        answers = thread.submit(ask, targets(hosts)).result()
+    answers = asked(targets(hosts))
     problems = judge(answers, hosts.cluster_id or default_cluster)
     missing = lacking(answers, images, stock(hosts.bundle)) if hosts.bundle else ()
     return answers, [*problems, *missing]
+
+
+def asked(whom: Sequence[Target]) -> list[Answer]:
+    """Ask from inside a program: Pulumi has an event loop there, asyncssh gets one in a thread."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        return thread.submit(ask, whom).result()
 
 
 def finding(answer: Answer) -> Finding:

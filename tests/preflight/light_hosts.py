@@ -6,6 +6,7 @@ They share this machine's files, so all of them give the same facts; what differ
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
 import time
@@ -41,6 +42,14 @@ class LightHosts:
     host_key: str
     addresses: tuple[str, ...]
     port: int
+    servers: tuple[int, ...]
+    """Process ids."""
+
+    def busy(self) -> float:
+        """Seconds of a processor that the servers took, with all that ran on them and has ended."""
+        stats = [Path(f"/proc/{pid}/stat").read_text() for pid in self.servers]
+        ticks = [sum(map(int, stat.rpartition(")")[2].split()[11:15])) for stat in stats]
+        return sum(ticks) / os.sysconf("SC_CLK_TCK")
 
     def login(self, index: int = 0) -> Login:
         return Login(
@@ -65,7 +74,13 @@ def light_hosts(directory: Path, count: int) -> Iterator[LightHosts]:
         for address in addresses:
             wait_for(address, port)
         public = " ".join(host_key.with_suffix(".pub").read_text().split()[:2])
-        yield LightHosts(key=key, host_key=public, addresses=addresses, port=port)
+        yield LightHosts(
+            key=key,
+            host_key=public,
+            addresses=addresses,
+            port=port,
+            servers=tuple(server.pid for server in servers),
+        )
     finally:
         for server in servers:
             server.kill()
