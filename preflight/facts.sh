@@ -115,13 +115,20 @@ control() {
 # One line for each part of what a recipe's manifest promises and the host does not have.
 # A manifest's line: kind, two values, name; its meanings are in components/recipes/common.sh.
 drift() {
+  manifests=''
   for manifest in /etc/kubernetes-mesos/manifest/*; do
     [ -f "$manifest" ] || continue
     recipe=${manifest##*/}
     case $recipe in
-      *.repaired) line_of "$manifest" && fact repaired "${recipe%.repaired}" "$line"; continue ;;
+      *.repaired) line_of "$manifest" && fact repaired "${recipe%.repaired}" "$line" ;;
+      *) fact recipe "$recipe" && manifests="$manifests $manifest" ;;
     esac
-    fact recipe "$recipe"
+  done
+  # shellcheck disable=SC2086 # a word each
+  set -- $manifests
+  if [ $# = 0 ] || all_as_promised "$@"; then return; fi
+  for manifest; do
+    recipe=${manifest##*/}
     packages=''
     while read -r kind first second name; do
       case $kind in
@@ -137,6 +144,58 @@ drift() {
     done <"$manifest"
     if [ "$packages" ]; then differs_packages "$packages"; fi
   done
+}
+
+# Whether nothing at all differs, which is the rule: each kind is asked for with one program, where
+# to find out what differs takes two or three for each line.
+all_as_promised() {
+  sums='' files='' modes='' programs='' sizes='' links='' targets=''
+  units='' enabled='' active='' settings='' values='' packages='' mounts=$(cat /proc/mounts)
+  for manifest; do
+    while read -r kind first second name; do
+      case $kind in
+        file)
+          case $first in *:*) ;; *) return 1 ;; esac
+          sums="$sums$second  $name$newline" files="$files$name$newline"
+          modes="$modes$first $name$newline"
+          ;;
+        program) programs="$programs$name$newline" sizes="$sizes$first $name$newline" ;;
+        link) links="$links$name$newline" targets="$targets$second$newline" ;;
+        unit)
+          case $first/$second in -/* | */-) return 1 ;; esac
+          units="$units$name$newline"
+          enabled="$enabled$first$newline" active="$active$second$newline"
+          ;;
+        sysctl) settings="$settings$name$newline" values="$values$first$newline" ;;
+        mount) case $mounts in *" $name $first "*) ;; *) return 1 ;; esac ;;
+        package) packages="$packages $name" ;;
+      esac
+    done <"$manifest"
+  done
+  said "$modes" "$files" stat -Lc '%a:%U %n' &&
+    said "$sizes" "$programs" stat -Lc '%s %n' &&
+    said "$targets" "$links" readlink &&
+    said "$enabled" "$units" systemctl is-enabled &&
+    said "$active" "$units" systemctl is-active &&
+    said "$values" "$settings" sysctl -n &&
+    { [ -z "$sums" ] || printf '%s' "$sums" | sha256sum --check --status 2>/dev/null; } &&
+    { [ -z "$packages" ] || [ -z "$(differs_packages "$packages")" ]; }
+}
+
+# said ANSWER NAMES COMMAND...: whether the command says exactly this of the names, a line each.
+said() {
+  expected=$1 names=$2
+  shift 2
+  if [ -z "$names" ]; then return 0; fi
+  ifs=$IFS IFS=$newline
+  set -f
+  # shellcheck disable=SC2086 # a word each
+  now=$("$@" $names 2>/dev/null)
+  set +f
+  IFS=$ifs
+  now=$now$newline
+  if [ "$1" = sysctl ]; then now=$(printf '%s.' "$now" | tr -s '\t' ' ') now=${now%.}; fi
+  [ "$now" = "$expected" ]
 }
 
 differs() { fact drift "$recipe" "$1"; }

@@ -85,6 +85,65 @@ def test_changed_content_mode_link_size_and_absence_are_each_named(
     assert found[7].startswith("no-such.service is ")
 
 
+@pytest.mark.parametrize(
+    ("line_number", "other", "said"),
+    [
+        pytest.param(0, "file 600:{owner} {sum} {file}", "has mode 644, not 600", id="mode"),
+        pytest.param(
+            0, "file 644:nobody {sum} {file}", "belongs to {owner}, not nobody", id="owner"
+        ),
+        pytest.param(0, "file 644:{owner} 0 {file}", "has another content", id="content"),
+        pytest.param(0, "file 644:{owner} {sum} {file}.gone", "is missing", id="file"),
+        pytest.param(
+            1, "link - other.cfg {link}", "leads to 'zoo.cfg', not 'other.cfg'", id="link"
+        ),
+        pytest.param(1, "link - zoo.cfg {file}", "leads to '', not 'zoo.cfg'", id="no link"),
+        pytest.param(2, "program 15 - {file}", "has 14 bytes, not 15", id="program"),
+        pytest.param(3, "sysctl Windows - kernel.ostype", "is 'Linux', not 'Windows'", id="sysctl"),
+        pytest.param(4, "mount tmpfs - /proc", "/proc is not mounted", id="mount"),
+        pytest.param(5, "package - - no-such-package", "no-such-package is missing", id="package"),
+        pytest.param(6, "unit disabled active one.service", "enabled, not disabled", id="enabled"),
+        pytest.param(6, "unit enabled failed one.service", "active, not failed", id="active"),
+    ],
+)
+@pytest.mark.skipif(shutil.which("dpkg-query") is None, reason="needs dpkg")
+def test_one_difference_among_much_that_is_right_is_found(
+    tmp_path: Path,
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    line_number: int,
+    other: str,
+    said: str,
+) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    systemctl = programs / "systemctl"
+    systemctl.write_text(
+        "#!/bin/sh\nverb=$1\nshift\n"
+        "for unit; do case $verb in is-enabled) echo enabled ;; *) echo active ;; esac; done\n"
+    )
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    link = tmp_path / "link"
+    link.symlink_to("zoo.cfg")
+    right = [
+        line(file).strip(),
+        f"link - zoo.cfg {link}",
+        f"program 14 - {file}",
+        "sysctl Linux - kernel.ostype",
+        "mount proc - /proc",
+        "package - - dpkg",
+        "unit enabled active one.service",
+    ]
+    words = {"owner": file.owner(), "sum": line(file).split()[2], "file": file, "link": link}
+    wrong = [*right, "unit enabled active other.service"]
+    wrong[line_number] = other.format(**words)
+
+    assert read(tmp_path, "\n".join(right) + "\n").drift == {}
+    (found,) = read(tmp_path, "\n".join(wrong) + "\n").drift["demo"]
+    assert found.endswith(said.format(**words))
+
+
 def test_another_owner_is_a_difference_and_a_manifest_without_owners_none(
     tmp_path: Path, file: Path
 ) -> None:
