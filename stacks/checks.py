@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
-from itertools import combinations
+from itertools import chain, combinations, product
 from typing import Protocol
 
 from stacks.mesos_source_settings import MesosSource, sources
@@ -77,14 +77,14 @@ def contradictions(settings: Checked) -> list[Problem]:
 
 def overlaps(settings: Checked) -> Iterator[Problem]:
     """Two networks with an address in common: traffic to one would go to the other."""
-    networks = {
-        **settings.hosts.reserved,
+    reserved = settings.hosts.reserved
+    cluster = {
         "cluster.networks.pods": settings.networks.pods,
         "cluster.networks.services": settings.networks.services,
     }
-    for (place, network), (other, taken) in combinations(networks.items(), 2):
-        if other in settings.hosts.reserved:
-            continue  # hosts among themselves: their own kind looks at that
+    # Hosts among themselves are left out: their own kind looks at that.
+    pairs = chain(product(reserved.items(), cluster.items()), combinations(cluster.items(), 2))
+    for (place, network), (other, taken) in pairs:
         if network.overlaps(taken):
             yield Problem(
                 place=other,
