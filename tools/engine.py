@@ -14,7 +14,7 @@ from tools.programs import named
 PROJECT = "kubernetes-mesos"
 BIN = Path(__file__).parent / "bin"
 
-PARALLEL = "32"
+PARALLEL = "16"
 """Steps at once; Pulumi's own is four a processor of this machine, though hosts do the work."""
 
 

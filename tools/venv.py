@@ -23,8 +23,12 @@ for module in list(sys.modules.values()):
     if file.endswith(".py") and file.startswith(sys.prefix):
         py_compile.compile(file, quiet=2)
 """
-PROGRAM = ("preflight", "components.kube_dns", "components.provision", "components.smoke_test")
-"""Modules of ours that lead to all that the program imports."""
+PROGRAM = (
+    *("preflight", "components.kube_dns", "components.provision", "components.smoke_test"),
+    # The SDK loads these only when they are used.
+    *("pulumi_kubernetes.core.v1", "pulumi_kubernetes.rbac.v1"),
+)
+"""Modules that lead to all that the program imports."""
 
 
 def wanted(root: Path = places.ROOT) -> str:
