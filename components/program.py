@@ -37,9 +37,7 @@ def run_program(
         delete: The module and its arguments that undo it, with the same input.
         secret: Its output holds secrets.
     """
-    text = pulumi.Output.from_input(dict(spec)).apply(
-        lambda known: json.dumps(known, sort_keys=True)
-    )
+    text = text_of(spec)
     if secret:
         opts = pulumi.ResourceOptions.merge(
             opts, pulumi.ResourceOptions(additional_secret_outputs=["stdout"])
@@ -54,3 +52,16 @@ def run_program(
         add_previous_output_in_env=update is KEEP_OUTPUT,
         opts=opts,
     )
+
+
+def text_of(spec: Mapping[str, Any]) -> pulumi.Input[str]:
+    """Write a spec as JSON: at once where all of it is known, for outputs are not cheap.
+
+    Pulumi makes one of each part of each value, and looks at all that are open again and again.
+    """
+    try:
+        return json.dumps(spec, sort_keys=True)
+    except TypeError:  # an output somewhere in it
+        return pulumi.Output.from_input(dict(spec)).apply(
+            lambda known: json.dumps(known, sort_keys=True)
+        )

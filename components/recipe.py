@@ -55,9 +55,7 @@ def run_recipe(
         connection=host.connection,
         create=None if only_down else told(f"{shell} up", known_as, host.repairs),
         delete=f"{shell} down",
-        stdin=pulumi.Output.all(**{**values, "RECIPE": known_as}).apply(
-            lambda known: render(body, known)
-        ),
+        stdin=rendered(body, {**values, "RECIPE": known_as}),
         add_previous_output_in_env=False,
         opts=pulumi.ResourceOptions.merge(
             pulumi.ResourceOptions.merge(
@@ -95,6 +93,15 @@ def only_used(common: str, own: str) -> str:
         used |= named
         texts += [functions[name] for name in named]
     return FUNCTION.sub(lambda found: found[0] if found[1] in used else "", common)
+
+
+def rendered(body: str, values: Mapping[str, pulumi.Input[str]]) -> pulumi.Input[str]:
+    """Render what may have to be waited for; of what need not be, no output is made."""
+    plain = {name: value for name, value in values.items() if isinstance(value, str)}
+    awaited = {name: value for name, value in values.items() if name not in plain}
+    if not awaited:
+        return render(body, plain)
+    return pulumi.Output.all(**awaited).apply(lambda known: render(body, {**plain, **known}))
 
 
 def render(body: str, values: Mapping[str, str]) -> str:

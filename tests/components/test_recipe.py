@@ -8,7 +8,7 @@ import subprocess
 import pulumi
 import pytest
 
-from components.recipe import FUNCTION, RECIPES, only_used, render, run_recipe, script
+from components.recipe import FUNCTION, RECIPES, only_used, render, rendered, run_recipe, script
 from tests.components.machines import host, variables
 
 RECIPE_FILES = sorted(path.name for path in RECIPES.glob("*.sh"))
@@ -44,6 +44,13 @@ def test_values_are_not_passed_on_to_what_the_script_starts():
     done = subprocess.run(["bash", "-s"], input=script, capture_output=True, text=True, check=True)
 
     assert "s3cret" not in done.stdout
+
+
+def test_what_is_known_is_rendered_at_once_and_the_rest_when_it_is(recorder, run):
+    later = {"A": "1", "B": pulumi.Output.from_input("2")}
+
+    assert rendered("body", {"A": "1", "B": "2"}) == "A=1\nB=2\nbody"
+    assert run(lambda: rendered("body", later)) == "A=1\nB=2\nbody"
 
 
 def make(**more):
