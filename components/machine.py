@@ -23,12 +23,11 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import asyncssh
 import yaml
 
 from components import bundle
 from components.programs import cache
-from components.ssh import ConnectError, Login, connect
+from components.ssh import ConnectError, Login, asyncssh, connect
 
 STORE = "/var/cache/kubernetes-mesos"
 PACKAGES = "packages/"

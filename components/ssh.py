@@ -7,14 +7,22 @@ what logs in to a hundred machines must start at once.
 from __future__ import annotations
 
 import asyncio
+import ctypes.util
 import errno
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import asyncssh
-from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED
+# asyncssh looks for two libraries of C by asking the linker's cache and a compiler, which takes
+# longer than all else of its import, and a process is started for each machine that joins. They are
+# for an exchange of keys and for checksums that no server insists on.
+find_library = ctypes.util.find_library
+ctypes.util.find_library = lambda name: None  # noqa: ARG005
+import asyncssh as asyncssh  # noqa: E402, PLC0414 -- others have it from here
+from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED  # noqa: E402
+
+ctypes.util.find_library = find_library
 
 DIAL_SECONDS = 15.0
 ALIVE_SECONDS = 10.0

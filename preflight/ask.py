@@ -12,9 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import asyncssh
-
-from components.ssh import ConnectError, Login, connect
+from components.ssh import ConnectError, Login, asyncssh, connect
 from preflight.facts import CutOffError, Facts, parse
 from preflight.targets import Target
 

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import asyncssh
 import yaml
 
-from components.ssh import ConnectError, Login, connect, server_key, words
+from components.ssh import ConnectError, Login, asyncssh, connect, server_key, words
 from preflight import stack_file
 
 HOSTS = ("config", "kubernetes-mesos:cluster", "hosts")

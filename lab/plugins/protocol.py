@@ -7,6 +7,7 @@ stubs, hence the `Any`.
 
 from __future__ import annotations
 
+import ctypes.util
 import importlib
 import importlib.machinery
 import sys
@@ -32,6 +33,15 @@ def skip_the_sdk() -> None:
         package = types.ModuleType(name)
         package.__path__ = [path]
         sys.modules[name] = package
+
+
+def skip_the_search() -> None:
+    """Let nothing look for libraries of C: asyncssh would, by asking a compiler, for 0.1 s.
+
+    They are for an exchange of keys and for checksums that no server insists on. Only for a process
+    that is a plugin.
+    """
+    ctypes.util.find_library = lambda name: None  # noqa: ARG005
 
 
 def messages(name: str) -> Any:

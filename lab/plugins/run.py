@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from lab.plugins.protocol import skip_the_sdk
+from lab.plugins.protocol import skip_the_sdk, skip_the_search
 
 
 def main() -> None:
@@ -15,6 +15,7 @@ def main() -> None:
         sys.exit(f"pulumi-resource-{name}: Pulumi's engine starts this program, with its address")
     address = positional[-1] if positional else ""
     skip_the_sdk()
+    skip_the_search()
     if name == "language-python":
         from lab.plugins.language.host import serve_language_host  # noqa: PLC0415
 

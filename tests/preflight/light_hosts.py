@@ -10,13 +10,14 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from components.ssh import Login
 
 SSHD = Path("/usr/sbin/sshd")
+Before = Callable[[int], Sequence[str | Path]]
 
 CONFIG = """\
 ListenAddress {address}:{port}
@@ -29,7 +30,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 MaxStartups 100
 LogLevel ERROR
-SetEnv HOME={home}
+SetEnv HOME={home} {variables}
 Subsystem sftp internal-sftp
 """
 
@@ -62,14 +63,26 @@ class LightHosts:
 
 
 @contextlib.contextmanager
-def light_hosts(directory: Path, count: int) -> Iterator[LightHosts]:
-    """Start ``count`` servers; stop them at the end."""
+def light_hosts(
+    directory: Path, count: int, before: Before = lambda _: [], variables: str = ""
+) -> Iterator[LightHosts]:
+    """Start ``count`` servers; stop them at the end.
+
+    Args:
+        directory: Where their files go.
+        count: How many.
+        before: Words of a command that starts the server of a number in its own way.
+        variables: What sessions have in their environment, as in ``NAME=value``.
+    """
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     directory.mkdir(exist_ok=True)
     key, host_key = new_key(directory / "key"), new_key(directory / "host_key")
     port = free_port()
     addresses = tuple(f"127.0.{1 + index // 250}.{1 + index % 250}" for index in range(count))
-    servers = [start_server(directory, address, port, key, host_key) for address in addresses]
+    servers = [
+        start_server(directory, address, port, key, host_key, before(index), variables)
+        for index, address in enumerate(addresses)
+    ]
     try:
         for address in addresses:
             wait_for(address, port)
@@ -113,7 +126,13 @@ def wait_for(address: str, port: int) -> None:
 
 
 def start_server(
-    directory: Path, address: str, port: int, key: Path, host_key: Path
+    directory: Path,
+    address: str,
+    port: int,
+    key: Path,
+    host_key: Path,
+    before: Sequence[str | Path] = (),
+    variables: str = "",
 ) -> subprocess.Popen[bytes]:
     config = directory / f"sshd-{address}.conf"
     config.write_text(
@@ -124,6 +143,7 @@ def start_server(
             authorized=key.with_suffix(".pub"),
             # Not this machine's ~/.bashrc: what it does takes longer than all questions.
             home=directory,
+            variables=variables,
         )
     )
-    return subprocess.Popen([SSHD, "-D", "-f", config], stderr=subprocess.DEVNULL)
+    return subprocess.Popen([*before, SSHD, "-D", "-f", config], stderr=subprocess.DEVNULL)
