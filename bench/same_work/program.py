@@ -1,5 +1,6 @@
 """The work that is compared, as a Pulumi program of ours: it asks all hosts first."""
 
+import gc
 import json
 import os
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import pulumi
 from pulumi_command import remote
 
+gc.disable()  # as __main__.py does
 spec = json.loads(Path(os.environ["SAME_WORK"]).read_text())
 sys.path.insert(0, spec["checkout"])
 

@@ -121,7 +121,7 @@ class DoneCommand(Command):
             return {"stdout": "", "stderr": ""}
         spec = json.loads(state["stdin"])
         if "components.machine" in command:
-            leave(spec["address"], "machine", spec["repair"], "")
+            leave(spec["address"], "machine", words_of(command), "")
             cluster = re.search(r"(?m)^MACHINE_CLUSTER=(\S+)$", spec["script"])
             assert cluster is not None
             mark = Host(spec["address"]).root / "etc/kubernetes-mesos/cluster"
