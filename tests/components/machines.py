@@ -49,7 +49,8 @@ def hosts(control: int = 1, agents: int = 2) -> Hosts:
 def variables(stdin: str) -> dict[str, str]:
     """The variables that stand before a recipe, as its shell sees them."""
     found: dict[str, str] = {}
-    header = stdin.split("# shellcheck shell=bash", 1)[0]
+    header, begun, _ = stdin.partition("\nset -euo pipefail\n")
+    assert begun, stdin
     for word in shlex.split(header, comments=False):
         name, _, value = word.partition("=")
         found[name] = value
