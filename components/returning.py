@@ -43,10 +43,7 @@ def returned(
     body = script("returned")
     values = {"RECIPE": "returned", "RETURNED_ADDRESS": returning.address}
     spec = {
-        **returning.way,
-        "name": returning.name,
-        "machine": returning.machine,
-        "dial_seconds": returning.dial_seconds,
+        **_machine(returning),
         "script": pulumi.Output.all(**values).apply(lambda known: render(body, known)),
         "store": [],
         "images": None,
@@ -67,10 +64,15 @@ def answering(
 
     After that one that is silent is down, and need not be waited for: the state says which it is.
     """
-    spec = {
+    return run_program(
+        name, "components.machine reach", _machine(returning), opts or pulumi.ResourceOptions()
+    )
+
+
+def _machine(returning: Returning) -> dict[str, Any]:
+    return {
         **returning.way,
         "name": returning.name,
         "machine": returning.machine,
         "dial_seconds": returning.dial_seconds,
     }
-    return run_program(name, "components.machine reach", spec, opts or pulumi.ResourceOptions())

@@ -37,14 +37,14 @@ class Asker:
             way: The way in, as `components.machine` reads it.
         """
         answer = await self._answer(Target(name=name, login=login_of(way), recipes=recipes(roles)))
-        if answer.facts is None or silence(answer):
+        why = silence(answer)
+        if answer.facts is None or why:
             pulumi.warn(
-                f"{name} could not be asked what of it has changed, so it stays as it is: "
-                f"{silence(answer)}"
+                f"{name} could not be asked what of it has changed, so it stays as it is: {why}"
             )
             return None
         for difference in drift.found(answer.facts, answer.target.recipes):
-            pulumi.warn(f"{name}: {difference}; `up` repairs it")
+            pulumi.warn(f"{name}: {difference}; {drift.outlook(difference)}")
         return drift.repairs(answer.facts, answer.target.recipes)
 
     async def _answer(self, target: Target) -> Answer:

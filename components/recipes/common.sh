@@ -242,6 +242,21 @@ ask_mesos() {
   python3 -c "import json, sys; said = json.load(sys.stdin); $2" "${@:3}" <<<"$answer"
 }
 
+# zookeeper_votes ADDRESS: whether the server there is in its quorum. One that is still starting takes the
+# question and never answers it.
+zookeeper_votes() {
+  # shellcheck disable=SC2016 # for the shell that timeout starts
+  timeout 2 bash -c 'exec 3<>"/dev/tcp/$1/2181" && echo srvr >&3 && grep -q "^Mode: " <&3' - "$1"
+}
+
+# master_votes ADDRESS: whether the Mesos master there has the whole registry, so that its vote counts. One
+# that has lost its data gets it from the others, and does not vote before.
+master_votes() {
+  local figures
+  figures=$(curl --silent --fail --max-time 2 "http://$1:5050/metrics/snapshot") || return 1
+  grep -qE '"registrar\\?/log\\?/recovered":1(\.0)?[,}]' <<<"$figures"
+}
+
 # let_go NAME SIGNAL: the service ended by a signal that it understands, without systemd starting it again.
 let_go() {
   local unit=/etc/systemd/system/$1.service

@@ -46,21 +46,13 @@ knows_leader() {
   curl --silent --fail --max-time 2 --location "http://$MESOS_ADDRESS:5050/state-summary"
 }
 
-# has_log ADDRESS: whether the master there has the whole registry, so that its vote counts. One that has
-# lost its data gets it from the others, and does not vote before.
-has_log() {
-  local figures
-  figures=$(curl --silent --fail --max-time 2 "http://$1:5050/metrics/snapshot") || return 1
-  grep -qE '"registrar\\?/log\\?/recovered":1(\.0)?[,}]' <<<"$figures"
-}
-
 others() {
   grep -oE '[0-9.]+:2181' <<<"$MESOS_ZOOKEEPER" | cut -d : -f 1 | grep -vxF "$MESOS_ADDRESS"
 }
 
 others_serve() {
   local address
-  for address in $(others); do if has_log "$address"; then return; fi; done
+  for address in $(others); do if master_votes "$address"; then return; fi; done
   return 1
 }
 
@@ -76,7 +68,7 @@ up() {
   # The next one is restarted only when this one's vote counts. The first masters of a new cluster have
   # nobody to agree with yet.
   if others_serve; then
-    wait_until 60 mesos-master has_log "$MESOS_ADDRESS"
+    wait_until 60 mesos-master master_votes "$MESOS_ADDRESS"
   elif [[ $served_before == yes || -z $(others) ]]; then
     try_until 20 knows_leader || echo "mesos-master: no leading master yet" >&2
   fi

@@ -14,10 +14,10 @@ promised_units() {
 runs() {
   systemctl is-active --quiet "$1" || return 1
   case $1 in
-    zookeeper.service) port_open 127.0.0.1 2181 ;;
+    zookeeper.service) zookeeper_votes 127.0.0.1 ;;
     etcd.service) answers http://127.0.0.1:2381/health ;; # only with a majority
     kube-apiserver.service) answers --insecure https://127.0.0.1:6443/readyz ;;
-    mesos-master.service) answers "http://$RETURNED_ADDRESS:5050/health" ;;
+    mesos-master.service) master_votes "$RETURNED_ADDRESS" ;;
     mesos-agent.service) agent_is_registered "$RETURNED_ADDRESS" ;;
   esac
 }

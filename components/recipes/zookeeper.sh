@@ -66,17 +66,10 @@ WantedBy=multi-user.target
 END
 }
 
-# has_role ADDRESS: whether the server there is in its quorum. One that is still starting takes the
-# question and never answers it.
-has_role() {
-  # shellcheck disable=SC2016 # for the shell that timeout starts
-  timeout 2 bash -c 'exec 3<>"/dev/tcp/$1/2181" && echo srvr >&3 && grep -q "^Mode: " <&3' - "$1"
-}
-
 others_serve() {
   local address
   for address in $ZOOKEEPER_SERVERS; do
-    if [[ $address != "$ZOOKEEPER_ADDRESS" ]] && has_role "$address" 2>/dev/null; then return; fi
+    if [[ $address != "$ZOOKEEPER_ADDRESS" ]] && zookeeper_votes "$address" 2>/dev/null; then return; fi
   done
   return 1
 }
@@ -94,9 +87,9 @@ up() {
   # The next one is restarted only when this one is in its quorum, also one that has lost its data and
   # gets it from the others. The first servers of a new ensemble have nobody to agree with yet.
   if others_serve; then
-    wait_until 60 zookeeper has_role 127.0.0.1
+    wait_until 60 zookeeper zookeeper_votes 127.0.0.1
   elif [[ $served_before == yes || $ZOOKEEPER_SERVERS != *" "* ]]; then
-    try_until 20 has_role 127.0.0.1 || echo "zookeeper: no quorum yet" >&2
+    try_until 20 zookeeper_votes 127.0.0.1 || echo "zookeeper: no quorum yet" >&2
   fi
 }
 

@@ -21,6 +21,7 @@ echo "$name" >>"$HOST/asked"
 cat "$HOST/answers/$(tr / _ <<<"$name")" 2>/dev/null
 """
 STATE = "http:__10.0.0.9:5051_state"
+FIGURES = "http:__10.0.0.9:5050_metrics_snapshot"
 SLAVES = "http:__10.0.0.2:5050_slaves"
 ETCD = "http:__127.0.0.1:2381_health"
 
@@ -67,9 +68,11 @@ def test_a_machine_with_nothing_of_ours_is_done_at_once(host: Path) -> None:
 
 
 def test_it_is_done_when_all_that_was_promised_runs_and_answers(host: Path) -> None:
-    promise(host, "containerd.service", "etcd.service", "mesos-agent.service")
-    for unit in ("containerd.service", "etcd.service", "mesos-agent.service"):
+    units = [f"{name}.service" for name in ("containerd", "etcd", "mesos-agent", "mesos-master")]
+    promise(host, *units)
+    for unit in units:
         (host / "running" / unit).touch()
+    (host / "answers" / FIGURES).write_text('{"registrar\\/log\\/recovered":1.0}')
     (host / "answers" / ETCD).write_text("{}")
     # The first master is down.
     (host / "etc/masters").write_text("10.0.0.1:5050\n10.0.0.2:5050\n")
@@ -95,6 +98,11 @@ def test_it_is_done_when_all_that_was_promised_runs_and_answers(host: Path) -> N
             id="not registered again yet",
         ),
         pytest.param("mesos-agent.service", {STATE: '{"id": "S1"}'}, id="no master answers"),
+        pytest.param(
+            "mesos-master.service",
+            {FIGURES: '{"registrar\\/log\\/recovered":0.0}'},
+            id="has not the whole registry yet",
+        ),
     ],
 )
 def test_it_waits_for_what_does_not_take_part_yet(

@@ -146,6 +146,18 @@ def test_a_difference_is_a_warning_and_the_words_of_a_repair(
     assert warnings == [f"general-1: demo: {etc}/link is missing; `up` repairs it"]
 
 
+def test_a_masked_service_is_not_promised_to_be_repaired(
+    hosts: LightHosts, etc: Path, warnings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (etc / "cluster").write_text("project/aws\n")
+    masked = "demo: etcd.service is masked, not enabled"
+    monkeypatch.setattr(asker.drift, "found", lambda _facts, _recipes: [masked])
+
+    words(way(hosts))
+
+    assert warnings == [f"general-1: {masked}; `up` fails until it is unmasked"]
+
+
 def test_a_new_machine_joins_in_so_many_words_and_nobody_is_warned(
     hosts: LightHosts, etc: Path, warnings: list[str]
 ) -> None:
