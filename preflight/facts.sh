@@ -248,21 +248,22 @@ peers() {
   command -v bash >/dev/null && command -v timeout >/dev/null || return
   # One bash for all ways: a hundred of them are a hundred forks, not three hundred programs.
   # shellcheck disable=SC2016,SC2086 # bash, not this shell, fills in its variables; a word each
-  said=$(timeout 4 bash -c 'for peer; do
+  timeout 4 bash -c 'for peer; do
     (
       said=$(: 2>&1 <"/dev/tcp/${peer%:*}/${peer##*:}") && said=open
       case $said in *"onnection refused"*) said=open ;; esac
       echo "$peer ${said##*: }"
     ) &
-  done; wait' - $PEERS 2>/dev/null)
-  for peer in $PEERS; do
-    why=${newline}$said
-    case $why in
-      *"$newline$peer "*) why=${why#*"$newline$peer "} why=${why%%"$newline"*} ;;
-      *) why='no answer in 4 s' ;;
-    esac
-    [ "$why" = open ] || fact unreachable "$peer" "$why"
-  done
+  done; wait' - $PEERS 2>/dev/null | awk -v peers="$PEERS" '
+    {peer = $1; sub(/^[^ ]* /, ""); said[peer] = $0}
+    END {
+      count = split(peers, names, " ")
+      for (number = 1; number <= count; number++) {
+        peer = names[number]
+        why = peer in said ? said[peer] : "no answer in 4 s"
+        if (why != "open") print "unreachable\t" peer "\t" why
+      }
+    }'
 }
 
 fact sudo "${SUDO:-root}"

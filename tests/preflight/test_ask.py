@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from components.ssh import Login
-from preflight.ask import ask
+from preflight.ask import SCRIPT, ask
+from preflight.facts import parse
 from preflight.targets import Target
 from tests.preflight.light_hosts import SSHD, LightHosts, free_port, light_hosts, new_key
 
@@ -58,6 +61,34 @@ def test_a_listening_peer_and_a_refusing_peer_are_both_reachable(hosts: LightHos
 
     assert answer.facts is not None
     assert answer.facts.unreachable == {}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a network of its own")
+def test_a_way_that_is_not_open_is_told_with_its_reason() -> None:
+    """Among many that are: a control host is asked for those to each agent."""
+    closed = {
+        "10.0.0.2:2181": "no answer in 4 s",
+        "10.0.0.20:2181": "no answer in 4 s",
+        "192.0.2.1:5050": "Network is unreachable",
+    }
+    peers = [*(f"127.0.0.{number}:2181" for number in range(1, 200)), *closed]
+    network = [
+        *("link set lo up", "link add there type veth peer name away", "link set away up"),
+        *("link set there up", "address add 10.0.0.1/24 dev there"),
+        # What is sent there is lost.
+        *(f"neigh add 10.0.0.{last} lladdr 02:00:00:00:00:02 dev there" for last in (2, 20)),
+    ]
+    made = "".join(f"ip {words} && " for words in network)
+    values = f"SUDO=root PORTS='' PEERS='{' '.join(peers)}'"
+
+    said = subprocess.run(
+        ["unshare", "--net", "sh", "-c", f"{made}{values} sh {SCRIPT}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+    assert parse(said).unreachable == closed
 
 
 def test_who_listens_is_told_of_the_ports_that_are_asked_for(hosts: LightHosts) -> None:
