@@ -1,5 +1,6 @@
 """Kubernetes on Mesos: machines, keys, quorum, masters, control plane, agents, DNS, proof."""
 
+import asyncio
 import gc
 
 import pulumi
@@ -163,3 +164,15 @@ pulumi.export("mesos_url", masters.url)
 pulumi.export("status_url", control_plane.status_url)
 pulumi.export("kubeconfig", pulumi.Output.secret(control_plane.kubeconfig))
 pulumi.export("smoke_test", smoke.answer)
+
+
+async def begin() -> None:
+    """Let all registrations begin before Pulumi looks at what it has to wait for.
+
+    It then waits for them one by one. Where none has begun, it looks at all that has no value yet
+    again and again, each time something gets one: with 100 machines, a second of a processor.
+    """
+    await asyncio.sleep(0)
+
+
+pulumi.run(begin)

@@ -43,6 +43,8 @@ def program(recorder, run, monkeypatch):
     def run_program(cluster: dict[str, Any]) -> dict[str, Any]:
         exports: dict[str, Any] = {}
         monkeypatch.setattr(pulumi, "export", exports.__setitem__)
+        # Only where the language host runs the program.
+        monkeypatch.setattr(pulumi, "run", lambda _: None)
         monkeypatch.setattr(pulumi, "get_stack", lambda: "test")
         monkeypatch.setattr(pulumi, "get_project", lambda: "kubernetes-mesos")
         config = {"kubernetes-mesos:cluster": json.dumps(cluster)}

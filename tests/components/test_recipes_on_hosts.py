@@ -133,6 +133,7 @@ def commands_of(machines: RealMachines, stack: str, cluster: dict[str, Any]) -> 
         patch.setattr(pulumi, "get_stack", lambda: stack)
         patch.setattr(pulumi, "get_project", lambda: "kubernetes-mesos")
         patch.setattr(pulumi, "export", lambda *_: None)
+        patch.setattr(pulumi, "run", lambda _: None)
         pulumi.runtime.test(lambda: runpy.run_path(str(ROOT / "__main__.py")) and None)()
     pulumi.runtime.set_all_config({})
     loop.close()
