@@ -78,7 +78,7 @@ def join(name: str, joining: Joining, opts: pulumi.ResourceOptions) -> local.Com
     waits = {"dial_seconds": joining.dial_seconds} if joining.dial_seconds else {}
     bundle = {"bundle": joining.bundle} if joining.bundle else {}
     spec = {
-        **_machine(joining),
+        **_machine(joining, "up"),
         **waits,
         **bundle,
         "store": store(
@@ -99,22 +99,23 @@ def leave(name: str, joining: Joining, opts: pulumi.ResourceOptions) -> local.Co
 
     Made before anything is put on it: of an ``up`` that is killed, who cleans up is in the state.
     """
-    spec = {**_machine(joining), "stack_file": joining.stack_file}
+    spec = {**_machine(joining, "down"), "stack_file": joining.stack_file}
     return run_program(name, None, spec, opts, delete="components.machine down")
 
 
-def _machine(joining: Joining) -> dict[str, Any]:
-    values = {
-        "RECIPE": RECIPE,
-        "MACHINE_CLUSTER": joining.cluster,
-        "MACHINE_NAME": joining.name,
-        "MACHINE_PACKAGES": " ".join(packages(joining.roles)),
-        **repository_values(joining.repository),
-    }
+def _machine(joining: Joining, end: str) -> dict[str, Any]:
+    """Gather what both have: the way in, and the end of the recipe that is to run there."""
+    values = {"RECIPE": RECIPE, "MACHINE_NAME": joining.name}
+    if end == "up":
+        values |= {
+            "MACHINE_CLUSTER": joining.cluster,
+            "MACHINE_PACKAGES": " ".join(packages(joining.roles)),
+            **repository_values(joining.repository),
+        }
     return {
         **joining.way,
         "name": joining.name,
-        "script": render(script(RECIPE), values),
+        "script": render(script(RECIPE, end), values),
     }
 
 

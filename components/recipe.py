@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pulumi
@@ -14,6 +15,7 @@ from components.hosts import Host
 from components.repairs import kept_if_silent, told
 
 RECIPES = Path(__file__).parent / "recipes"
+ENDS = ("up", "down")
 
 TIMEOUT_S = 900
 """A command whose connection is gone would otherwise run on as root for ever."""
@@ -45,7 +47,7 @@ def run_recipe(
         subject: Tells runs of one recipe on one host apart.
     """
     known_as = f"{recipe}-{subject}" if subject else recipe
-    body = script(recipe)
+    body = script(recipe, "down") if only_down else script(recipe)
     shell = f"timeout --kill-after=10 {TIMEOUT_S} bash -s --"
     if host.user != "root":
         shell = f"sudo -n {shell}"
@@ -66,33 +68,65 @@ def run_recipe(
     )
 
 
-FUNCTION = re.compile(r"^(\w+)\(\) \{\n.*?^\}\n\n?", re.MULTILINE | re.DOTALL)
-"""A function of common.sh."""
-
-COMMENT = re.compile(r"^ *#.*\n", re.MULTILINE)
-
-
-def script(recipe: str) -> str:
-    """Read a recipe, and before it what it uses of what all recipes share."""
-    common, own = ((RECIPES / file).read_text() for file in ("common.sh", f"{recipe}.sh"))
-    return f"{only_used(common, own)}\n{own}"
+FUNCTION = re.compile(r"(\w+)\(\) \{")
+HERE_DOCUMENT = re.compile(r"(?<!<)<<'?([A-Z]+)")
+COMMENT = re.compile(r" *#")
 
 
-def only_used(common: str, own: str) -> str:
+@functools.cache
+def script(recipe: str, *ends: str) -> str:
+    """Read a recipe, and of what all recipes share what it uses.
+
+    Args:
+        recipe: File name without ``.sh``.
+        ends: ``up``, ``down``, or nothing for both: what it is sent for.
+    """
+    return only_used(
+        "".join((RECIPES / file).read_text() for file in ("common.sh", f"{recipe}.sh")),
+        ends or ENDS,
+    )
+
+
+def only_used(text: str, ends: Collection[str]) -> str:
     """Leave out the comments, and the functions that nobody calls.
 
-    A state holds the text of each command twice, and Pulumi writes the whole of it at each step.
-    And who changes a function sees the recipes that use it in the preview, and no others.
+    A state holds the text of each command twice, and Pulumi writes the whole of it at each step and
+    into its log several times. And who changes a function sees the recipes that use it in the
+    preview, and no others.
     """
-    common = COMMENT.sub("", common)
-    functions = {found[1]: found[0] for found in FUNCTION.finditer(common)}
-    used: set[str] = set()
-    texts = [COMMENT.sub("", own)]
+    parts = sections(text)
+    functions = {name: body for name, body in parts if name}
+    used, texts = set(ends), [body for name, body in parts if not name or name in ends]
     while texts:
-        named = set(re.findall(r"\w+", texts.pop())) & functions.keys() - used
+        named = set(re.findall(r"\w+", texts.pop())) & functions.keys() - used - set(ENDS)
         used |= named
         texts += [functions[name] for name in named]
-    return FUNCTION.sub(lambda found: found[0] if found[1] in used else "", common)
+    return "\n".join(body for name, body in parts if not name or name in used)
+
+
+def sections(text: str) -> list[tuple[str, str]]:
+    """Take a script apart: functions with their names, and what is between them with none.
+
+    Comments and the blank lines between functions are dropped, but nothing of a here-document.
+    """
+    parts, name, document = [("", "")], "", ""
+    for line in text.splitlines(keepends=True):
+        if document:
+            document = "" if line == f"{document}\n" else document
+        elif COMMENT.match(line) or (not name and line == "\n"):
+            continue
+        elif found := HERE_DOCUMENT.search(line):
+            document = found[1]
+        begins = None if name or document else FUNCTION.match(line)
+        if begins:
+            name = begins[1]
+            parts.append((name, ""))
+        elif not name and parts[-1][0]:
+            parts.append(("", ""))
+        parts[-1] = (parts[-1][0], parts[-1][1] + line)
+        if not document and (line == "}\n" or (begins and line.endswith("}\n"))):
+            name = ""
+    return parts
 
 
 def rendered(body: str, values: Mapping[str, pulumi.Input[str]]) -> pulumi.Input[str]:

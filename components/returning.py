@@ -40,7 +40,7 @@ def returned(
     name: str, returning: Returning, opts: pulumi.ResourceOptions | None = None
 ) -> local.Command:
     """Wait for a machine, from its first change on."""
-    body = script("returned")
+    body = script("returned", "up")
     values = {"RECIPE": "returned", "RETURNED_ADDRESS": returning.address}
     spec = {
         **_machine(returning),

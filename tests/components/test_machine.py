@@ -437,7 +437,7 @@ def test_a_package_under_a_new_name_that_provides_the_old_one_is_not_missing() -
 @pytest.mark.skipif(shutil.which("dpkg-query") is None, reason="needs dpkg")
 def test_packages_are_remembered_under_the_names_that_they_have_here(tmp_path: Path) -> None:
     listed = "installed, libcurl4t64, libcurl4 (= 8), other\ninstalled, kmod, \nremoved, socat, \n"
-    recipe = script("machine").partition("# One at a time")[0]
+    recipe = script("machine").partition("exec 9>")[0]
     values = {"RECIPE": "machine", "MACHINE_PACKAGES": "kmod libcurl4 socat"}
     stand_in = f"dpkg-query() {{ printf '{listed}'; }}\nSTARTED={tmp_path}\nrecord_packages\n"
 
@@ -470,7 +470,7 @@ def test_the_lock_on_lists_is_waited_for_and_no_other_failure(
     tmp_path: Path, fails: int, said: str, limit: int, status: int, tries: int, words: str
 ) -> None:
     file = tmp_path / "tries"
-    recipe = script("machine").partition("# One at a time")[0]
+    recipe = script("machine").partition("exec 9>")[0]
     text = recipe.replace("LISTS_SECONDS=120", f"LISTS_SECONDS={limit}")
 
     done = subprocess.run(

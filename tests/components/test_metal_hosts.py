@@ -128,7 +128,13 @@ def test_who_cleans_a_machine_is_in_the_state_before_anything_is_on_it(key: Path
     assert leaves.pop("stack_file") == "stacks/Pulumi.metal.yaml"
     assert "create" not in inputs
     assert inputs["delete"].endswith("-m components.machine down")
+    script = leaves.pop("script")
     assert leaves.items() <= joins.items()
+    assert "\ndown() {" in script
+    assert "\nup() {" not in script
+    assert "\nup() {" in joins["script"]
+    assert "\ndown() {" not in joins["script"]
+    assert script.startswith("MACHINE_NAME=rack1\nRECIPE=machine\nset -euo pipefail\n")
     assert list(mocks.made).index("rack1-leave") < list(mocks.made).index("rack1")
 
 

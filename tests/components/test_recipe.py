@@ -8,7 +8,16 @@ import subprocess
 import pulumi
 import pytest
 
-from components.recipe import FUNCTION, RECIPES, only_used, render, rendered, run_recipe, script
+from components.recipe import (
+    ENDS,
+    RECIPES,
+    only_used,
+    render,
+    rendered,
+    run_recipe,
+    script,
+    sections,
+)
 from tests.components.machines import host, variables
 
 RECIPE_FILES = sorted(path.name for path in RECIPES.glob("*.sh"))
@@ -99,28 +108,91 @@ def test_a_recipe_is_valid_bash(name):
     subprocess.run(["bash", "-n", RECIPES / name], check=True)
 
 
+def functions(text: str) -> list[str]:
+    return [name for name, _ in sections(text) if name]
+
+
+def source(name: str) -> str:
+    """A recipe as it is written, behind what all have in common."""
+    return "".join((RECIPES / file).read_text() for file in ("common.sh", name))
+
+
 def test_a_recipe_travels_with_what_it_uses_and_no_more():
     common = (RECIPES / "common.sh").read_text()
+    own = "# keep\nup() {\n  link a b\n}\ndown() { give_back a; }\nmain\n"
 
-    alone = only_used(common, "# keep\nup() {\n  link a b\n}\nmain\n")
+    shared = ["remember", "ours_alone", "main"]
+    for ends, named in (
+        (ENDS, ["note", "record", "give_back", "link", *shared, "up", "down"]),
+        (("up",), ["note", "record", "link", *shared, "up"]),
+        (("down",), ["give_back", *shared, "down"]),
+    ):
+        alone = only_used(common + own, ends)
+        assert functions(alone) == named
+        assert alone.startswith("set -euo pipefail\n")
+        assert alone.endswith("\nmain\n")
+        assert not re.search(r"^ *#", alone, re.MULTILINE)
 
-    assert [found[1] for found in FUNCTION.finditer(alone)] == [
-        *("note", "record", "link", "remember", "ours_alone", "main")
+
+def test_what_is_not_sent_ends_where_the_function_does():
+    text = """first=1 # stays
+
+# goes
+one() {
+  cat <<END
+{
+  # stays
+}
+
+END
+  # goes
+
+  echo <<<"}"
+}
+two() { :; }
+last=1
+"""
+
+    assert sections(text) == [
+        ("", "first=1 # stays\n"),
+        ("one", 'one() {\n  cat <<END\n{\n  # stays\n}\n\nEND\n\n  echo <<<"}"\n}\n'),
+        ("two", "two() { :; }\n"),
+        ("", "last=1\n"),
     ]
-    assert "set -euo pipefail" in alone
-    assert not re.search(r"^ *#", alone, re.MULTILINE)
-    assert FUNCTION.findall(only_used(common, common)) == FUNCTION.findall(common)
 
 
-@pytest.mark.parametrize("name", [name for name in RECIPE_FILES if name != "common.sh"])
-def test_a_recipe_has_all_that_it_uses(name):
+RECIPE_NAMES = [name for name in RECIPE_FILES if name != "common.sh"]
+
+
+@pytest.mark.parametrize("name", RECIPE_NAMES)
+def test_a_recipe_means_the_same_without_what_is_not_sent(name):
+    """Bash prints a script as it understands it, and blank lines as they are."""
+
+    def understood(text: str) -> list[str]:
+        printed = subprocess.run(
+            ["bash", "--pretty-print", "/dev/stdin"],
+            input=text,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        return [line for line in printed.splitlines() if line]
+
+    parts = sections(source(name))
+
+    assert understood("".join(body for _, body in parts)) == understood(source(name))
+
+
+@pytest.mark.parametrize("ends", [(), ("up",), ("down",)], ids=["both", "up", "down"])
+@pytest.mark.parametrize("name", RECIPE_NAMES)
+def test_a_recipe_has_all_that_it_uses(name, ends):
     """For shellcheck, a command that nobody defines is one of the system's."""
-    text = script(name.removesuffix(".sh"))
-    there = {found[1] for found in FUNCTION.finditer(text)}
-    shared = {found[1] for found in FUNCTION.finditer((RECIPES / "common.sh").read_text())}
+    text = script(name.removesuffix(".sh"), *ends)
+    there = set(functions(text))
 
-    code = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
-    assert shared & set(re.findall(r"\w+", code)) <= there
+    used = set(functions(source(name))) & set(re.findall(r"\w+", text))
+    assert used - there <= set(ENDS)
+    assert there & set(ENDS) == set(ends or ENDS)
     subprocess.run(["bash", "-n"], input=text, text=True, check=True)
 
 
@@ -139,7 +211,7 @@ def test_a_file_is_written_where_it_differs_and_only_there(tmp_path, spoil, said
     file, me = tmp_path / "etc" / "file", tmp_path.owner()
     values = {"RECIPE": "demo"}
     up = f"STARTED={tmp_path}\numask 027\nwrite_file {file} 0640 {me} $'two\\nlines'\numask\n"
-    script = render(only_used((RECIPES / "common.sh").read_text(), up) + up, values)
+    script = render(only_used((RECIPES / "common.sh").read_text() + up, ()), values)
 
     def run() -> str:
         return subprocess.run(
