@@ -71,6 +71,7 @@ class MesosAgents(pulumi.ComponentResource):
         super().__init__("kubernetes-mesos:index:MesosAgents", name, {}, opts)
 
         self._args = args
+        self._masters = master_addresses(args.masters)
         made: dict[str, pulumi.Resource] = {}
         for host in args.hosts:
             before = [made[host.after]] if host.after else []
@@ -91,7 +92,7 @@ class MesosAgents(pulumi.ComponentResource):
             {
                 "MESOS_VERSION": args.versions["mesos"],
                 "MESOS_ZOOKEEPER": args.zookeeper_url,
-                "MESOS_MASTERS": master_addresses(args.masters),
+                "MESOS_MASTERS": self._masters,
                 "MESOS_NAME": host.name,
                 "MESOS_ADDRESS": host.address,
                 "MESOS_ATTRIBUTES": attributes_text(host.attributes),

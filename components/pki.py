@@ -60,6 +60,7 @@ class Pki(pulumi.ComponentResource):
         super().__init__("kubernetes-mesos:index:Pki", name, {}, opts)
 
         self.issue = args.issue
+        self._trusted: dict[str, pulumi.Output[str]] = {}
         made = run_program(
             f"{name}-authorities",
             "components.keys authorities",
@@ -71,11 +72,12 @@ class Pki(pulumi.ComponentResource):
         )
         self.authorities = made.stdout.apply(json.loads)
         self._bundles = {
-            host.name: self._issue(f"{name}-{host.name}", host_requests(host, args), args.issue)
+            host.name: self._issue(f"{name}-{host.name}", asked(host, args), args.issue)
             for host in args.hosts.machines
         }
         request = certificate("kubernetes", "operator", organizations=["system:masters"])
-        operator = self._issue(f"{name}-operator", {"operator": request}, args.issue)
+        requests = pulumi.Output.from_input({"operator": request})
+        operator = self._issue(f"{name}-operator", requests, args.issue)
         self.operator = operator.apply(lambda pairs: pairs["operator"])
         self.register_outputs({})
 
@@ -84,62 +86,96 @@ class Pki(pulumi.ComponentResource):
         return self._bundles[host.name]
 
     def trusted(self, authority: str) -> pulumi.Output[str]:
-        """Give an authority's certificate."""
-        return self.authorities.apply(lambda known: known[authority]["certificate"])
+        """Give an authority's certificate: always the same output, for many ask."""
+        if authority not in self._trusted:
+            self._trusted[authority] = self.authorities.apply(
+                lambda known: known[authority]["certificate"]
+            )
+        return self._trusted[authority]
 
     def kubeconfig(self, host: Host, name: str, server: pulumi.Input[str]) -> pulumi.Output[str]:
-        """Write a kubeconfig with one of a host's certificates."""
-        return pulumi.Output.all(server, self.trusted("kubernetes"), self.of(host)).apply(
-            lambda known: kubeconfig(known[0], known[1], name, known[2][name])
+        """Write a kubeconfig with one of a host's certificates.
+
+        The certificates stay out of ``all``, which makes an output of each part of each of them.
+        """
+        around = pulumi.Output.all(server, self.trusted("kubernetes"))
+        return self.of(host).apply(
+            lambda pairs: around.apply(
+                lambda known: kubeconfig(known[0], known[1], name, pairs[name])
+            )
         )
 
     def _issue(
-        self, name: str, requests: Mapping[str, Any], issue: int
+        self, name: str, requests: pulumi.Output[dict[str, Request]], issue: int
     ) -> pulumi.Output[dict[str, Pair]]:
-        needed = sorted({request["authority"] for request in requests.values()})
         made = run_program(
             name,
             "components.keys certificates",
-            {
-                "authorities": self.authorities.apply(
-                    lambda known: {authority: known[authority] for authority in needed}
-                ),
-                "requests": requests,
-                "issue": issue,
-            },
+            requests.apply(
+                lambda wanted: self.authorities.apply(lambda known: order(wanted, known, issue))
+            ),
             pulumi.ResourceOptions(parent=self),
             secret=True,
         )
         return made.stdout.apply(json.loads)
 
 
-def host_requests(host: Host, args: PkiArgs) -> dict[str, Request]:
-    """List the certificates that a host needs for its roles."""
+def order(
+    wanted: Mapping[str, Request], authorities: Mapping[str, Pair], issue: int
+) -> dict[str, Any]:
+    """Put together what issues certificates: the authorities that they need, and no others."""
+    needed = sorted({request["authority"] for request in wanted.values()})
     return {
-        **(control_requests(host, args) if Role.CONTROL in host.roles else {}),
-        **(agent_requests(host) if Role.AGENT in host.roles else {}),
+        "authorities": {authority: authorities[authority] for authority in needed},
+        "requests": wanted,
+        "issue": issue,
     }
 
 
-def control_requests(host: Host, args: PkiArgs) -> dict[str, Request]:
+def asked(host: Host, args: PkiArgs) -> pulumi.Output[dict[str, Request]]:
+    """List the certificates that a host needs, once its address is known."""
+    front = [args.hosts.api_address] if args.hosts.api_address else []
+    return pulumi.Output.all(host.address, *front).apply(
+        lambda known: host_requests(host, args, *known)
+    )
+
+
+def host_requests(host: Host, args: PkiArgs, address: str, *front: str) -> dict[str, Request]:
+    """List the certificates that a host needs for its roles.
+
+    Args:
+        host: Its name and roles.
+        args: What they all have to say.
+        address: The host's.
+        front: Where else the API servers answer.
+    """
+    control, agent = Role.CONTROL in host.roles, Role.AGENT in host.roles
+    return {
+        **(control_requests(host.name, args, address, front) if control else {}),
+        **(agent_requests(host.name, address) if agent else {}),
+    }
+
+
+def control_requests(
+    name: str, args: PkiArgs, address: str, front: Sequence[str]
+) -> dict[str, Request]:
     """Certificates of etcd, the API server and what stands beside it."""
     service = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"]
-    front = [args.hosts.api_address] if args.hosts.api_address else []
     return {
         # etcd's members are servers and clients of each other.
         "etcd": certificate(
             "etcd",
-            host.name,
-            names=[host.name, "localhost"],
-            addresses=[host.address, "127.0.0.1"],
+            name,
+            names=[name, "localhost"],
+            addresses=[address, "127.0.0.1"],
             usages=["server", "client"],
         ),
         "etcd-client": certificate("etcd", "kube-apiserver"),
         "apiserver": certificate(
             "kubernetes",
             "kube-apiserver",
-            names=[*service, f"{service[-1]}.{args.domain}", host.name, "localhost", *front],
-            addresses=[host.address, args.service_address, "127.0.0.1"],
+            names=[*service, f"{service[-1]}.{args.domain}", name, "localhost", *front],
+            addresses=[address, args.service_address, "127.0.0.1"],
             usages=["server"],
         ),
         "apiserver-kubelet-client": certificate("kubernetes", "kube-apiserver-kubelet-client"),
@@ -147,19 +183,17 @@ def control_requests(host: Host, args: PkiArgs) -> dict[str, Request]:
         "controller-manager": certificate("kubernetes", "system:kube-controller-manager"),
         "scheduler": certificate("kubernetes", "system:kube-scheduler"),
         "km": certificate("kubernetes", "system:km"),
-        "admin": certificate(
-            "kubernetes", f"admin on {host.name}", organizations=["system:masters"]
-        ),
+        "admin": certificate("kubernetes", f"admin on {name}", organizations=["system:masters"]),
     }
 
 
-def agent_requests(host: Host) -> dict[str, Request]:
+def agent_requests(name: str, address: str) -> dict[str, Request]:
     """Certificates of a node: its kubelet, kube-proxy and flanneld."""
-    node = f"system:node:{host.name}"
+    node = f"system:node:{name}"
     return {
         "kubelet": certificate("kubernetes", node, organizations=["system:nodes"]),
         "kubelet-server": certificate(
-            "kubernetes", node, names=[host.name], addresses=[host.address], usages=["server"]
+            "kubernetes", node, names=[name], addresses=[address], usages=["server"]
         ),
         "kube-proxy": certificate("kubernetes", "system:kube-proxy"),
         "flannel": certificate("kubernetes", "system:flannel"),
@@ -171,8 +205,8 @@ def certificate(
     common_name: str,
     *,
     organizations: list[str] | None = None,
-    names: Sequence[pulumi.Input[str]] | None = None,
-    addresses: list[pulumi.Input[str]] | None = None,
+    names: list[str] | None = None,
+    addresses: list[str] | None = None,
     usages: list[str] | None = None,
 ) -> Request:
     """Ask for a certificate; a client's, unless `usages` says otherwise."""

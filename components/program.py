@@ -19,7 +19,7 @@ KEEP_OUTPUT = 'printf %s "$PULUMI_COMMAND_STDOUT"'
 def run_program(
     name: str,
     arguments: pulumi.Input[str] | None,
-    spec: Mapping[str, Any],
+    spec: Mapping[str, Any] | pulumi.Output[Mapping[str, Any]],
     opts: pulumi.ResourceOptions,
     *,
     update: str | None = None,
@@ -31,7 +31,7 @@ def run_program(
     Args:
         name: The resource's name.
         arguments: The module and its arguments; None: there is something to undo, nothing to do.
-        spec: What it reads; values may be outputs.
+        spec: What it reads; it or values of it may be outputs.
         opts: Parent and dependencies.
         update: The shell command that runs instead when the spec changes.
         delete: The module and its arguments that undo it, with the same input.
@@ -44,7 +44,7 @@ def run_program(
         )
     return local.Command(
         name,
-        create=pulumi.Output.concat(f"{PYTHON} -m ", arguments) if arguments is not None else None,
+        create=command_line(arguments) if arguments is not None else None,
         update=update,
         delete=f"{PYTHON} -m {delete}" if delete else None,
         stdin=text,
@@ -54,11 +54,19 @@ def run_program(
     )
 
 
-def text_of(spec: Mapping[str, Any]) -> pulumi.Input[str]:
+def command_line(arguments: pulumi.Input[str]) -> pulumi.Input[str]:
+    if isinstance(arguments, str):
+        return f"{PYTHON} -m {arguments}"
+    return pulumi.Output.concat(f"{PYTHON} -m ", arguments)
+
+
+def text_of(spec: Mapping[str, Any] | pulumi.Output[Mapping[str, Any]]) -> pulumi.Input[str]:
     """Write a spec as JSON: at once where all of it is known, for outputs are not cheap.
 
-    Pulumi makes one of each part of each value, and looks at all that are open again and again.
+    Pulumi makes one of each part of each value, unless the whole is one already.
     """
+    if isinstance(spec, pulumi.Output):
+        return spec.apply(lambda known: json.dumps(known, sort_keys=True))
     try:
         return json.dumps(spec, sort_keys=True)
     except TypeError:  # an output somewhere in it

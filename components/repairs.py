@@ -45,10 +45,11 @@ def asked(
     return pulumi.Output.unsecret(words)
 
 
-def told(command: str, recipe: str, repairs: Repairs) -> pulumi.Output[str]:
+def told(command: str, recipe: str, repairs: Repairs) -> pulumi.Input[str]:
     """Write a command with the words for a recipe behind it, if there are any."""
-    known: pulumi.Output[Words | None] = pulumi.Output.from_input(repairs)
-    return known.apply(lambda words: with_words(command, (words or {}).get(recipe)))
+    if not isinstance(repairs, pulumi.Output):
+        return with_words(command, repairs.get(recipe))
+    return repairs.apply(lambda words: with_words(command, (words or {}).get(recipe)))
 
 
 def with_words(command: str, words: str | None) -> str:

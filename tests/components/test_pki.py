@@ -75,7 +75,7 @@ def test_only_operators_are_masters_of_everything(recorder):
     masters = {
         name
         for one in (host("control-1"), host("agent-1"))
-        for name, request in host_requests(one, arguments()).items()
+        for name, request in host_requests(one, arguments(), "10.90.7.10").items()
         if "system:masters" in request["organizations"]
     }
 
