@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.ssh import ConnectError, Login, asyncssh, connect
-from preflight.facts import CutOffError, Facts, parse
+from preflight.facts import AnswerError, Facts, parse
 from preflight.targets import Target
 
 SCRIPT = Path(__file__).with_name("facts.sh")
@@ -89,7 +89,7 @@ async def _question(target: Target, connection: asyncssh.SSHClientConnection) ->
         facts = parse(str(result.stdout))
     except (TimeoutError, asyncssh.TimeoutError):
         return Answer(target=target, failure="answer", detail=f"none in {ANSWER_SECONDS:.0f} s")
-    except CutOffError as error:
+    except AnswerError as error:
         said = str(result.stderr).strip() or str(error)
         return Answer(target=target, failure="answer", detail=said)
     except (OSError, asyncssh.Error) as error:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 
-class CutOffError(ValueError):
-    """The answer of a host ended before its last line."""
+class AnswerError(ValueError):
+    """The answer of a host ended before its last line, or answers something else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +70,19 @@ def parse(answer: str) -> Facts:
     """Read an answer.
 
     Raises:
-        CutOffError: the last line is missing, so the script did not reach its end.
+        AnswerError: the last line is missing, so the script did not reach its end; or facts are,
+            or are none.
     """
     lines = [line.split("\t") for line in answer.splitlines() if line]
     if not lines or lines[-1] != ["end"]:
-        raise CutOffError(f"the answer ends after {len(lines)} lines: {answer[-200:]!r}")
+        raise AnswerError(f"the answer ends after {len(lines)} lines: {answer[-200:]!r}")
+    try:
+        return _facts(lines)
+    except (LookupError, ValueError) as error:
+        raise AnswerError(f"the answer is not understood ({error!r}): {answer[:200]!r}") from error
+
+
+def _facts(lines: list[list[str]]) -> Facts:
     single = {key: values for key, *values in lines}
     os_id, os_version, os_name = _padded(single["os"], 3)
     return Facts(

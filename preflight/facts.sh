@@ -25,7 +25,9 @@ line_of() {
 }
 
 machine() {
-  fact time "$(date +%s.%N)"
+  now=$(date +%s.%N)
+  case $now in *[!0-9.]*) now=${now%%.*} ;; esac # whose date knows no %N
+  fact time "$now"
   said=$(id) user=${said#uid=} said=${said#*\(}
   fact user "${said%%\)*}" "${user%%\(*}"
   line_of /proc/sys/kernel/hostname && fact hostname "$line"
@@ -43,7 +45,7 @@ machine() {
   (
     ID='' VERSION_ID='' PRETTY_NAME=''
     # shellcheck source=/dev/null
-    if [ -r /etc/os-release ]; then . /etc/os-release; fi
+    if [ -r /etc/os-release ]; then . /etc/os-release; else PRETTY_NAME=$(uname -s); fi
     fact os "$ID" "$VERSION_ID" "$PRETTY_NAME"
   )
 }

@@ -11,7 +11,7 @@ import pytest
 
 from components.ssh import Login
 from preflight.ask import SCRIPT, Answer
-from preflight.facts import CutOffError, Facts, Listener, parse
+from preflight.facts import AnswerError, Facts, Listener, parse
 from preflight.judge import concerns, judge, newcomers
 from preflight.problems import Problem, table
 from preflight.targets import Target
@@ -421,5 +421,39 @@ def test_the_script_reads_what_units_say_of_control_hosts(tmp_path: Path) -> Non
 
 
 def test_an_answer_that_was_cut_off_is_refused() -> None:
-    with pytest.raises(CutOffError, match="2 lines"):
+    with pytest.raises(AnswerError, match="2 lines"):
         parse("sudo\troot\nuser\troot\t0\n")
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ("sudo\troot\nend\n", "KeyError"),
+        ("os\nsudo\troot\nuser\n", "IndexError"),
+        ("os\nsudo\troot\nuser\troot\ntime\tnoon\n", "noon"),
+    ],
+)
+def test_an_answer_to_something_else_is_refused(told: str, why: str) -> None:
+    with pytest.raises(AnswerError, match=why):
+        parse(f"{told}end\n")
+
+
+def test_a_system_without_what_ours_have_still_says_what_it_is(tmp_path: Path) -> None:
+    """So that it is refused by its name."""
+    (tmp_path / "date").write_text("#!/bin/sh\necho 1700000000.N\n")
+    (tmp_path / "uname").write_text("#!/bin/sh\necho OtherBSD\n")
+    for program in tmp_path.iterdir():
+        program.chmod(0o755)
+    script = SCRIPT.read_text().replace("/etc/os-release", str(tmp_path / "none"))
+
+    said = subprocess.run(
+        ["sh", "-s"],
+        input=script,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "PEERS": "", "PORTS": ""},
+    ).stdout
+
+    assert parse(said).time == 1700000000.0
+    assert parse(said).os_name == "OtherBSD"
