@@ -31,7 +31,12 @@ mesos = obtain_mesos(settings.mesos.source)
 versions = program_versions(mesos.version)
 identity = f"{pulumi.get_project()}/{pulumi.get_stack()}"
 
-findings = preflight.require(settings.hosts, identity, settings.images.on_nodes)
+findings = preflight.require(
+    settings.hosts,
+    identity,
+    settings.images.on_nodes,
+    preflight.chosen(settings.frameworks, settings.mesos.roles),
+)
 hosts = provision_hosts(
     "hosts",
     settings.hosts,

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from preflight import drift, lab
 from preflight.ask import Answer, ask
 from preflight.asker import Asker
-from preflight.hosts import targets
+from preflight.hosts import NO_MORE, Chosen, chosen, targets
 from preflight.judge import concerns, judge, newcomers
 from preflight.problems import Problem, table
 from preflight.stock import lacking, stock
@@ -26,7 +26,16 @@ from preflight.targets import Target
 from stacks.metal_settings import MetalHostsSettings
 from stacks.settings import LabHosts
 
-__all__ = ["Asker", "Finding", "Findings", "PreflightError", "check", "finding", "require"]
+__all__ = [
+    "Asker",
+    "Finding",
+    "Findings",
+    "PreflightError",
+    "check",
+    "chosen",
+    "finding",
+    "require",
+]
 
 
 class PreflightError(pulumi.RunError):
@@ -51,7 +60,9 @@ Findings = Mapping[str, Finding]
 """By host name; empty where hosts cannot be asked because the program makes them itself."""
 
 
-def require(hosts: BaseModel, default_cluster: str, images: Sequence[str]) -> Findings:
+def require(
+    hosts: BaseModel, default_cluster: str, images: Sequence[str], more: Chosen = NO_MORE
+) -> Findings:
     """Ask all hosts of ``cluster.hosts``, in parallel, and judge their answers.
 
     Hosts that the program makes on this machine cannot be asked; whether they fit can.
@@ -60,6 +71,7 @@ def require(hosts: BaseModel, default_cluster: str, images: Sequence[str]) -> Fi
         hosts: The setting.
         default_cluster: What the cluster is called where the setting does not say it.
         images: What nodes should have before pods ask for it.
+        more: What runs on control hosts because the stack file asks for it.
 
     Raises:
         PreflightError: something is wrong with at least one host, or the lab does not fit.
@@ -68,7 +80,7 @@ def require(hosts: BaseModel, default_cluster: str, images: Sequence[str]) -> Fi
         raise PreflightError(why)
     if not isinstance(hosts, MetalHostsSettings):
         return {}
-    answers, problems = check(hosts, default_cluster, images)
+    answers, problems = check(hosts, default_cluster, images, more)
     if problems:
         raise PreflightError(message(problems, len(answers)))
     for concern in concerns(answers):
@@ -83,10 +95,13 @@ def require(hosts: BaseModel, default_cluster: str, images: Sequence[str]) -> Fi
 
 
 def check(
-    hosts: MetalHostsSettings, default_cluster: str, images: Sequence[str]
+    hosts: MetalHostsSettings,
+    default_cluster: str,
+    images: Sequence[str],
+    more: Chosen = NO_MORE,
 ) -> tuple[list[Answer], list[Problem]]:
     """Ask and judge, without raising."""
-    answers = asked(targets(hosts))
+    answers = asked(targets(hosts, more))
     problems = judge(answers, hosts.cluster_id or default_cluster)
     missing = lacking(answers, images, stock(hosts.bundle)) if hosts.bundle else ()
     return answers, [*problems, *missing]
@@ -104,7 +119,7 @@ def finding(answer: Answer) -> Finding:
         return Finding()
     return Finding(
         member=facts.cluster is not None,
-        repairs=drift.repairs(facts, recipes),
+        repairs=drift.repairs(facts, recipes, answer.target.chosen),
         differences=tuple(drift.found(facts, recipes)),
     )
 

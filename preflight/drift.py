@@ -22,13 +22,19 @@ LONGEST = 400
 """Characters of a text; a host that lost everything need not list everything."""
 
 
-def repairs(facts: Facts, expected: Sequence[str] = ()) -> dict[str, str]:
+def repairs(
+    facts: Facts, expected: Sequence[str] = (), chosen: Sequence[str] = ()
+) -> dict[str, str]:
     """Recipe → the words to give to it. Recipes that never needed a repair are absent.
 
     Args:
         facts: of the host.
         expected: the recipes that run on it.
+        chosen: those that do because the stack file asks for them: perhaps since today, so that
+            they are missed only where others are as well, as on a host that was installed anew.
     """
+    if set(expected) - facts.recipes:
+        expected = [*expected, *chosen]
     recipes = sorted({*facts.recipes, *facts.repaired, *expected})
     due = {recipe: _due(facts, recipe, expected) for recipe in recipes}
     return {recipe: words for recipe, words in due.items() if words}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from components.ssh import Login
 from preflight.targets import Target
 from stacks.metal_settings import BastionSettings, MetalHostsSettings, MetalMachine, Role, key_path
+from stacks.sharing_settings import FrameworkSettings, RoleSettings
 
 CONTROL_PORTS = {
     2181: "zookeeper.service",
@@ -44,7 +46,7 @@ CONTROL_RECIPES = (
     *("kube-controller-manager", "km-scheduler"),
 )
 AGENT_RECIPES = ("machine", "node-runtime", "mesos-agent")
-"""What leaves a manifest on each host of a role; recipes that only some hosts have are not here."""
+"""What leaves a manifest on each host of a role; what only some stacks have is `Chosen`."""
 
 CONTROL_TO_CONTROL = (2181, 2888, 3888, 5050, 2379, 2380, 6443)
 AGENT_TO_CONTROL = (2181, 5050, 6443)
@@ -53,8 +55,30 @@ AGENT_TO_AGENT = (10250,)
 """Asked of the next agent only: all pairs of a hundred agents are ten thousand questions."""
 
 
-def targets(hosts: MetalHostsSettings) -> list[Target]:
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """Recipes that a stack has because its file asks for them, by the control hosts they run on."""
+
+    first: tuple[str, ...] = ()
+    every: tuple[str, ...] = ()
+
+
+NO_MORE = Chosen()
+
+
+def chosen(frameworks: Sequence[FrameworkSettings], roles: Sequence[RoleSettings]) -> Chosen:
+    """Read the settings ``frameworks`` and ``mesos.roles``."""
+    runs_on = {f"mesos-framework-{one.name}": one.runs_on for one in frameworks}
+    sharing = ("mesos-sharing",) if roles else ()
+    return Chosen(
+        first=(*sharing, *(recipe for recipe, where in runs_on.items() if where == "first")),
+        every=tuple(recipe for recipe, where in runs_on.items() if where == "every"),
+    )
+
+
+def targets(hosts: MetalHostsSettings, more: Chosen = NO_MORE) -> list[Target]:
     """Everybody that is not gone, in the order of the file."""
+    control = [machine.name for machine in hosts.alive if Role.CONTROL in machine.roles]
     return [
         Target(
             name=machine.name,
@@ -63,6 +87,10 @@ def targets(hosts: MetalHostsSettings) -> list[Target]:
             ports=_ports(machine, hosts.alive),
             control=Role.CONTROL in machine.roles,
             recipes=recipes(machine.roles),
+            chosen=(
+                *(more.first if machine.name in control[:1] else ()),
+                *(more.every if machine.name in control else ()),
+            ),
             memory_mb=sum(MEMORY_MB[role] for role in machine.roles),
         )
         for machine in hosts.alive

@@ -25,6 +25,9 @@ class Target:
     recipes: tuple[str, ...] = ()
     """The recipes that run on it, each of which leaves a manifest there."""
 
+    chosen: tuple[str, ...] = ()
+    """And those that run on it because the stack file asks for them; not all leave a manifest."""
+
     cpus: int = 1
     memory_mb: int = 1800
     disk_mb: int = 8000

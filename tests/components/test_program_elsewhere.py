@@ -56,18 +56,27 @@ def test_a_metal_stack_differs_from_the_lab_in_its_hosts_only(
 def test_what_preflight_expects_on_each_machine_is_what_the_program_runs_there(
     recorder: Any, program: Any, metal: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hosts = parse_settings("metal", metal).hosts
-    expected = {target.name: set(target.recipes) for target in targets(hosts)}
+    job = {"command": "run", "uris": []}
+    metal["frameworks"] = [{"name": "one", **job}, {"name": "all", "runs_on": "every", **job}]
+    metal["mesos"] = {"roles": [{"name": "analytics", "weight": 2}]}
+    settings = parse_settings("metal", metal)
+    more = preflight.chosen(settings.frameworks, settings.mesos.roles)
+    asked = targets(settings.hosts, more)
+    expected = {target.name: {*target.recipes, *target.chosen} for target in asked}
     findings = {name: preflight.Finding() for name in expected}
     monkeypatch.setattr(preflight, "require", lambda *_: findings)
 
     program(metal)
 
     on = {made.name: made.inputs for made in recorder.made if "stdin" in made.inputs}
+    assert {name for name, on_it in expected.items() if "mesos-framework-one" in on_it} == {
+        next(target.name for target in asked if target.control)
+    }
     for name, on_it in expected.items():
         assert "RECIPE=machine\n" in json.loads(on[name]["stdin"])["script"]
         for recipe in on_it - {"machine"}:
-            assert f"RECIPE={recipe}\n" in on[f"{recipe}-{name}"]["stdin"]
+            made_as = recipe.removeprefix("mesos-") if "-framework-" in recipe else recipe
+            assert f"RECIPE={recipe}\n" in on[f"{made_as}-{name}"]["stdin"]
 
 
 def test_preflight_stops_the_program_before_anything_is_made(

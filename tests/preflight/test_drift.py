@@ -247,3 +247,23 @@ def test_what_somebody_has_masked_is_not_promised_to_be_repaired(
     difference: str, outlook: str
 ) -> None:
     assert drift.outlook(difference) == outlook
+
+
+def test_what_a_stack_has_chosen_is_missed_with_what_every_stack_has() -> None:
+    """A framework that the file names since today is nothing that a host has lost."""
+    chosen = ("mesos-framework-one", "mesos-sharing")
+
+    def told(*left: str, **remembered: object) -> dict[str, str]:
+        facts = dataclasses.replace(GOOD, recipes=frozenset(left), time=0.0, **remembered)
+        return drift.repairs(facts, ("etcd", "zookeeper"), chosen)
+
+    joins = "joins, 1970-01-01 00:00 UTC"
+    lost = "repair 1, 1970-01-01 00:00 UTC: everything is missing"
+    assert told("etcd", "zookeeper", cluster="a") == {}
+    assert told() == dict.fromkeys(("etcd", "zookeeper", *chosen), joins)
+    assert told("etcd", "mesos-framework-one", cluster="a") == {
+        "zookeeper": lost,
+        "mesos-sharing": lost,
+    }
+    back = told("etcd", "zookeeper", "mesos-framework-one", cluster="a", repaired={chosen[1]: lost})
+    assert back == {"mesos-sharing": lost}

@@ -6,9 +6,10 @@ import json
 
 import pytest
 
-from preflight.hosts import targets
+from preflight.hosts import NO_MORE, chosen, targets
 from preflight.targets import Target
 from stacks.metal_settings import MetalHostsSettings
+from stacks.sharing_settings import FrameworkSettings, RoleSettings
 
 
 def asked(*roles: list[str]) -> list[Target]:
@@ -50,3 +51,25 @@ def test_every_port_that_something_of_ours_listens_on_must_be_free(
 
     for port, unit in free.items():
         assert ports.get(port, "").startswith(unit) if unit else port not in ports
+
+
+def test_chosen_recipes_are_those_of_the_first_control_host_or_of_all() -> None:
+    machines = [
+        {"name": "rack1", "address": "10.0.0.1", "roles": ["agent"]},
+        {"name": "rack2", "address": "10.0.0.2", "roles": ["control"]},
+        {"name": "rack3", "address": "10.0.0.3", "roles": ["control", "agent"]},
+        {"name": "rack4", "address": "10.0.0.4", "roles": ["control"]},
+    ]
+    one = FrameworkSettings(name="one", command="run")
+    every = FrameworkSettings(name="all", command="run", runs_on="every")
+
+    more = chosen([one, every], [RoleSettings(name="analytics")])
+    made = targets(MetalHostsSettings.model_validate_json(text(machines)), more)
+
+    assert {target.name: target.chosen for target in made} == {
+        "rack1": (),
+        "rack2": ("mesos-sharing", "mesos-framework-one", "mesos-framework-all"),
+        "rack3": ("mesos-framework-all",),
+        "rack4": ("mesos-framework-all",),
+    }
+    assert chosen([], []) == NO_MORE
