@@ -3,8 +3,8 @@
 #
 # Reads: SAME_ROOT (instead of /, since the hosts share this machine's files)
 
-# shellcheck disable=SC2034 # common.sh reads it
-ETC=$SAME_ROOT
+# shellcheck disable=SC2034 # common.sh reads them
+ETC=$SAME_ROOT STARTED=$SAME_ROOT/started
 
 up() {
   local name
