@@ -30,8 +30,10 @@ bundle: ## All that machines without the internet need, in one file (STACK=metal
 down: ## Take everything of the stack away
 	@$(TOOLS) down $(STACK)
 
+# As it is: neither make nor the shell of this machine has anything to do with it.
+enter: export ON_HOST = $(value COMMAND)
 enter: ## A shell on a host of the lab (HOST=control-1), or one command (COMMAND='journalctl -u km-scheduler')
-	@$(TOOLS) enter $(STACK) "$(HOST)" $(COMMAND)
+	@$(TOOLS) enter $(STACK) "$(HOST)" "$$ON_HOST"
 
 kubeconfig: ## Print the path of a working kubeconfig
 	@$(TOOLS) kubeconfig $(STACK)

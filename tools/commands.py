@@ -189,7 +189,7 @@ def _parser() -> argparse.ArgumentParser:
     bundle.add_argument("releases", nargs="+", metavar="release")
     enter = add_of_stack("enter", _enter, "a shell, or one command, on a host of a lab")
     enter.add_argument("host")
-    enter.add_argument("command", nargs=argparse.REMAINDER)
+    enter.add_argument("command", nargs="?", default="", help="for a shell on the host")
     add("lock", _lock, "write releases.lock from the publishers' checksum files")
     add("check", _check, "linters and type checkers")
     add("format", lambda _: checks.formatted(), "bring the code into its form")

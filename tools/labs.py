@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 from tools import engine, places, state
@@ -147,8 +147,13 @@ def is_ours(claim: Mapping[str, Any], name: str) -> bool:
     return claim.get("owner") == owner(name) and here
 
 
-def enter(name: str, host: str, command: Sequence[str]) -> NoReturn:
+def enter(name: str, host: str, command: str) -> NoReturn:
     """Become a command on a host of the stack's lab, or a shell there.
+
+    Args:
+        name: The stack's.
+        host: The host's.
+        command: What a shell there is to run; empty: an interactive one.
 
     Raises:
         ToolsError: there is no lab here, or no host was named.
@@ -162,7 +167,9 @@ def enter(name: str, host: str, command: Sequence[str]) -> NoReturn:
         there = " ".join(one["name"] for one in lab["hosts"])
         raise ToolsError(f"HOST: which one? There are: {there}\nSay: make enter HOST=control-1")
     os.chdir(places.ROOT)
-    words = [sys.executable, "-m", "lab", "enter", "--lab", lab["lab"], host, *command]
+    words = [sys.executable, "-m", "lab", "enter", "--lab", lab["lab"], host]
+    if command:
+        words += ["bash", "-c", command]
     os.execv(sys.executable, words)  # noqa: S606 - it takes our place at the terminal
 
 

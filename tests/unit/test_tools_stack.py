@@ -366,14 +366,33 @@ def test_a_host_is_entered_in_the_lab_of_its_stack(lab, monkeypatch):
     became = []
     monkeypatch.setattr(labs.os, "execv", lambda program, words: became.append(words))
     monkeypatch.setattr(labs.os, "chdir", lambda _: None)
-    labs.enter("local", "host-1", ["uname", "-a"])
+    entering = ["-m", "lab", "enter", "--lab", "ab12", "host-1"]
+    labs.enter("local", "host-1", "cd /etc; ls")
+    labs.enter("local", "host-1", "")
 
-    assert became[0][1:] == ["-m", "lab", "enter", "--lab", "ab12", "host-1", "uname", "-a"]
+    assert became[0][1:] == [*entering, "bash", "-c", "cd /etc; ls"]
+    assert became[1][1:] == entering
     with pytest.raises(ToolsError, match="There are: host-1 host-2"):
-        labs.enter("local", "", [])
+        labs.enter("local", "", "")
     lab(None, in_state=False)
     with pytest.raises(ToolsError, match="Stack local has no lab on this machine"):
-        labs.enter("local", "host-1", [])
+        labs.enter("local", "host-1", "")
+
+
+@pytest.mark.parametrize(
+    "command", ["rm one; rm two", "echo \"$HOME\" '$(id)' | wc", "printf '%s\\n' `id`", ""]
+)
+def test_a_command_for_a_host_is_touched_by_nobody_before(command):
+    """Half of it, run here, might remove something here."""
+    done = subprocess.run(
+        ["make", "-s", "enter", "HOST=one", f"COMMAND={command}", "TOOLS=printf '<%s>'"],
+        cwd=places.ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout == f"<enter><local><one><{command}>"
 
 
 def test_tools_and_program_name_owner_and_machine_alike(tmp_path):
