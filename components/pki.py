@@ -60,7 +60,6 @@ class Pki(pulumi.ComponentResource):
         super().__init__("kubernetes-mesos:index:Pki", name, {}, opts)
 
         self.issue = args.issue
-        self._trusted: dict[str, pulumi.Output[str]] = {}
         made = run_program(
             f"{name}-authorities",
             "components.keys authorities",
@@ -86,12 +85,8 @@ class Pki(pulumi.ComponentResource):
         return self._bundles[host.name]
 
     def trusted(self, authority: str) -> pulumi.Output[str]:
-        """Give an authority's certificate: always the same output, for many ask."""
-        if authority not in self._trusted:
-            self._trusted[authority] = self.authorities.apply(
-                lambda known: known[authority]["certificate"]
-            )
-        return self._trusted[authority]
+        """Give an authority's certificate."""
+        return self.authorities.apply(lambda known: known[authority]["certificate"])
 
     def kubeconfig(self, host: Host, name: str, server: pulumi.Input[str]) -> pulumi.Output[str]:
         """Write a kubeconfig with one of a host's certificates.

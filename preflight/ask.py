@@ -90,8 +90,8 @@ async def _question(target: Target, connection: asyncssh.SSHClientConnection) ->
     except (TimeoutError, asyncssh.TimeoutError):
         return Answer(target=target, failure="answer", detail=f"none in {ANSWER_SECONDS:.0f} s")
     except AnswerError as error:
-        said = str(result.stderr).strip() or str(error)
-        return Answer(target=target, failure="answer", detail=said)
+        said = [str(result.stderr).strip(), str(error)]
+        return Answer(target=target, failure="answer", detail="; ".join(filter(None, said)))
     except (OSError, asyncssh.Error) as error:
         return Answer(target=target, failure="answer", detail=str(error))
     return Answer(target=target, facts=facts, skew=_skew(facts.time, started, time.time()))

@@ -6,14 +6,13 @@ import dataclasses
 import hashlib
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from preflight import drift
-from preflight.ask import SCRIPT
-from preflight.facts import Facts, parse
+from preflight.facts import Facts
+from tests.preflight import script
 from tests.preflight.test_judge import GOOD
 
 
@@ -22,16 +21,7 @@ def read(tmp_path: Path, manifest: str) -> Facts:
     directory = tmp_path / "manifest"
     directory.mkdir(exist_ok=True)
     (directory / "demo").write_text(manifest)
-    script = SCRIPT.read_text().replace("/etc/kubernetes-mesos/manifest", str(directory))
-    result = subprocess.run(
-        ["sh", "-s"],
-        input=script,
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "PEERS": "", "PORTS": ""},
-    )
-    return parse(result.stdout)
+    return script.told({"/etc/kubernetes-mesos/manifest": directory})
 
 
 @pytest.fixture

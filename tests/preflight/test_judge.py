@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from components.ssh import Login
-from preflight.ask import SCRIPT, Answer
+from preflight.ask import Answer
 from preflight.facts import AnswerError, Facts, Listener, parse
 from preflight.judge import concerns, judge, newcomers
 from preflight.problems import Problem, table
 from preflight.targets import Target
+from tests.preflight import script
 
 LOGIN = Login(
     address="10.0.0.11", user="ops", key=Path("/home/me/.ssh/id"), host_key="ssh-ed25519 AAAA"
@@ -406,18 +405,9 @@ def test_the_script_reads_what_units_say_of_control_hosts(tmp_path: Path) -> Non
     (units / "mesos-agent.service").write_text(
         "ExecStart=/mesos-agent --master=zk://10.0.0.12:2181,10.0.0.11:2181/mesos --ip=10.0.0.11\n"
     )
-    script = SCRIPT.read_text().replace("/etc/systemd/system", str(units))
+    facts = script.told({"/etc/systemd/system": units})
 
-    said = subprocess.run(
-        ["sh", "-s"],
-        input=script,
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "PEERS": "", "PORTS": ""},
-    ).stdout
-
-    assert parse(said).control == ("10.0.0.12", "10.0.0.11")
+    assert facts.control == ("10.0.0.12", "10.0.0.11")
 
 
 def test_an_answer_that_was_cut_off_is_refused() -> None:
@@ -444,16 +434,7 @@ def test_a_system_without_what_ours_have_still_says_what_it_is(tmp_path: Path) -
     (tmp_path / "uname").write_text("#!/bin/sh\necho OtherBSD\n")
     for program in tmp_path.iterdir():
         program.chmod(0o755)
-    script = SCRIPT.read_text().replace("/etc/os-release", str(tmp_path / "none"))
+    facts = script.told({"/etc/os-release": tmp_path / "none"}, path=str(tmp_path))
 
-    said = subprocess.run(
-        ["sh", "-s"],
-        input=script,
-        capture_output=True,
-        text=True,
-        check=True,
-        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "PEERS": "", "PORTS": ""},
-    ).stdout
-
-    assert parse(said).time == 1700000000.0
-    assert parse(said).os_name == "OtherBSD"
+    assert facts.time == 1700000000.0
+    assert facts.os_name == "OtherBSD"
