@@ -93,7 +93,8 @@ def settings(example: str, archive: str, machines: PlainMachines) -> str:
         for name, role in roles.items()
     )
     changes = '      change_at_once: "1"\n'
-    more = indent(f"{archive}kubernetes:\n  nodes: every-agent\n", "    ")
+    shares = "  roles:\n    - {name: analytics, weight: 2}\n"
+    more = indent(f"{archive}{shares}kubernetes:\n  nodes: every-agent\n", "    ")
     return re.sub(
         r"( +machines:\n)(?: +- \{.*\}\n)+",
         rf"{changes}\1{listed}{more}",
@@ -305,6 +306,26 @@ def test_and_the_cluster_bears_the_loss_of_another_one(metal):
     metal.machines.start("rack2")
     wait_until_whole(metal)
     assert_unchanged(metal.make("preview"))
+
+
+def test_one_that_comes_back_under_the_key_it_had_has_the_shares_of_roles_again(metal):
+    """Of all that the stack has of it, only what the host says itself is another then."""
+    lost, shares = "rack1", "cat /var/lib/kubernetes-mesos/mesos/sharing.json"
+    before = metal.machines.run(lost, shares)
+    metal.machines.kill(lost)
+    metal.machines.install_anew(lost)
+
+    preview = metal.make("preview")
+    up = metal.make("up")
+
+    changes = set(re.findall(r"^ ~\s+\S+ (\S+) update", preview.output, re.MULTILINE))
+    assert {lost, *(f"{recipe}-{lost}" for recipe in CONTROL_RECIPES if recipe != "machine")} | {
+        f"mesos-sharing-{lost}"
+    } == changes
+    assert_answered(up.output)
+    wait_until_whole(metal)
+    assert_unchanged(metal.make("preview"))
+    assert metal.machines.run(lost, shares) == before
 
 
 # A control host is dead for a while ---------------------------------------------------------------
